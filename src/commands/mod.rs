@@ -1,0 +1,1 @@
+//! One file a command, thin: settings in, stages called, report out.

@@ -1,0 +1,18 @@
+//! Exit codes, each with its meaning. Scripts and units rely on them.
+
+/// Done; gaps and a passed deadline too: they are said.
+pub const DONE: u8 = 0;
+/// Unexpected: a fault of ours, or of the machine we run on.
+pub const UNEXPECTED: u8 = 1;
+/// The command line cannot be understood.
+pub const USAGE: u8 = 2;
+/// The desired state has faults; nothing was looked at or done.
+pub const BAD_DESIRED_STATE: u8 = 3;
+/// `plan --exit-code`: there is something to do.
+pub const CHANGES_PENDING: u8 = 4;
+/// Some actions failed; the rest was done.
+pub const SOME_FAILED: u8 = 5;
+/// A limit refused part of the plan.
+pub const REFUSED: u8 = 6;
+/// Another run holds the lock (`EX_TEMPFAIL` of sysexits.h).
+pub const LOCKED: u8 = 75;

@@ -1,0 +1,1 @@
+//! Machines over SSH: a closed set of remote commands, a pinned host key.

@@ -1,0 +1,5 @@
+//! The real world: OpenStack and Jenkins over HTTP, machines over SSH. Decides nothing.
+
+pub mod jenkins;
+pub mod machine;
+pub mod openstack;

@@ -1,0 +1,1 @@
+//! One flock per deployment, so that two runs never act at one time.

@@ -1,0 +1,1 @@
+//! Servers and agents joined into nodes, and each node's state. Pure.

@@ -1,0 +1,87 @@
+//! A target's answer to the one list call, and the agents in it. Jenkins' API calls an agent a *computer*.
+
+use jiff::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct TargetList {
+    /// `X-Jenkins`; Hudson sends none.
+    pub version: Option<String>,
+    /// `X-Jenkins-Session`: another one after each start of the controller.
+    pub session: Option<String>,
+    /// Without the controller's own node.
+    pub computers: Vec<Computer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Computer {
+    /// `displayName`.
+    pub name: String,
+    /// Since Jenkins 2.79.
+    pub description: Option<String>,
+    pub offline: bool,
+    pub temporarily_offline: bool,
+    pub num_executors: u32,
+    /// Any executor or one-off executor runs something, or `idle` is false.
+    pub busy: bool,
+    /// URLs of what runs; empty on a busy agent when Job/Read is missing.
+    pub builds: Vec<String>,
+    pub cause: Option<OfflineCause>,
+}
+
+/// `offlineCause` and `offlineCauseReason`, as far as the controller tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct OfflineCause {
+    /// Since Jenkins 2.2.
+    pub class: Option<String>,
+    /// Of a mark by command line or plugin (`ByCLI`): the raw text.
+    pub message: Option<String>,
+    /// Localised; Hudson's only text of a person's mark.
+    pub description: Option<String>,
+    /// Since Jenkins 1.612; HTML-escaped in the newest.
+    pub reason: Option<String>,
+    /// Since Jenkins 1.612.
+    pub since: Option<Timestamp>,
+}
+
+/// What the Gearman plugin marks a node with when its build is over (`OFFLINE_NODE_WHEN_COMPLETE`).
+pub const GEARMAN_MESSAGE: &str = "Offline due to Gearman request";
+
+/// Begins every message that we mark an agent offline with; `message`, reason and description all keep it.
+pub const OUR_MESSAGE: &str = "poolkeeper:";
+
+impl OfflineCause {
+    /// The channel was lost, or the launch failed: says nothing of the node's use, and hides a mark's text.
+    pub fn is_lost_channel(&self) -> bool {
+        match self.class.as_deref() {
+            Some(class) => class.ends_with("$ChannelTermination") || class.ends_with("$LaunchFailed"),
+            // Without `_class` (before 2.2, Hudson) only a lost channel has neither message nor text of a person.
+            None => self.message.is_none() && self.description.as_deref().is_none_or(|text| !text.contains("Disconnected by")),
+        }
+    }
+
+    pub fn is_gearman(&self) -> bool {
+        self.message.as_deref() == Some(GEARMAN_MESSAGE)
+            || (self.message.is_none() && self.reason.as_deref() == Some(GEARMAN_MESSAGE))
+    }
+
+    pub fn is_ours(&self) -> bool {
+        [&self.message, &self.reason, &self.description].into_iter().flatten().any(|text| text.contains(OUR_MESSAGE))
+    }
+
+    /// The best text there is, for people.
+    pub fn text(&self) -> Option<&str> {
+        let texts = [&self.message, &self.reason, &self.description];
+        texts.into_iter().flatten().map(String::as_str).find(|text| !text.is_empty())
+    }
+}
+
+impl Computer {
+    pub fn online(&self) -> bool {
+        !self.offline
+    }
+
+    /// Its channel is lost while nobody marked it, or the loss hides the mark.
+    pub fn channel_lost(&self) -> bool {
+        self.offline && self.cause.as_ref().map_or(!self.temporarily_offline, OfflineCause::is_lost_channel)
+    }
+}

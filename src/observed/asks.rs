@@ -1,0 +1,93 @@
+//! Round two: what must be seen beyond the lists. `asks` names it, `World::answer` answers, and there is no third round.
+
+use super::{Computer, HostKey, Login, MachineSight, Server};
+use crate::desired::Digest;
+use crate::names::{FlavorId, NetworkId, NodeName, ProviderName, ServerId, TargetName};
+
+/// One question. Its order is the order of `Observed::answers`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// One SSH connect and at most one fixed read-only command, 3 s.
+    Machine(MachineAsk),
+    /// The console log's end.
+    Console(ProviderName, ServerId),
+    /// Nova's limits of the project.
+    Limits(ProviderName),
+    /// All flavors.
+    Flavors(ProviderName),
+    /// Networks of these names or ids.
+    Networks(ProviderName),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct MachineAsk {
+    pub provider: ProviderName,
+    pub server: ServerId,
+    pub login: Login,
+    /// The pinned key. None: nothing is run, only the handshake and the login are tried.
+    pub pinned: Option<HostKey>,
+    /// Whose state is looked at.
+    pub script: Digest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Machine(MachineSight),
+    Console(String),
+    Limits(Quota),
+    Flavors(Vec<Flavor>),
+    Networks(Vec<Network>),
+}
+
+/// Nova's absolute limits; a limit of -1 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Quota {
+    pub instances: Headroom,
+    pub cores: Headroom,
+    /// MiB.
+    pub ram: Headroom,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Headroom {
+    pub used: u64,
+    /// None: no limit.
+    pub limit: Option<u64>,
+}
+
+impl Headroom {
+    pub fn left(self) -> u64 {
+        self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.used))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Flavor {
+    pub id: FlavorId,
+    pub name: String,
+    pub vcpus: u64,
+    /// MiB.
+    pub ram: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Network {
+    pub id: NetworkId,
+    pub name: String,
+}
+
+/// What an action is held against directly before it: named, then read again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Object {
+    pub server: Option<(ProviderName, ServerId)>,
+    pub agent: Option<(TargetName, NodeName)>,
+}
+
+/// The object as it is now. Outer none: not asked for; inner none: it is not there (404).
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Fresh {
+    pub server: Option<Option<Server>>,
+    pub agent: Option<Option<Computer>>,
+}

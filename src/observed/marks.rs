@@ -1,0 +1,259 @@
+//! Our marks in a server's metadata: what each key is called and what its value says. docs/architecture.md has the table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::HostKey;
+use crate::names::{ControllerId, ImageId, ImageName, PoolName, TargetName};
+
+macro_rules! marks {
+    ($($(#[$doc:meta])* $name:ident = $key:literal),+ $(,)?) => {
+        /// A metadata key of ours.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark { $($(#[$doc])* $name),+ }
+
+        impl Mark {
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            pub fn key(self) -> &'static str {
+                match self { $(Self::$name => $key),+ }
+            }
+        }
+    };
+}
+
+marks! {
+    /// The deployment's id: ownership is by this value, not by the key.
+    Controller = "poolkeeper_controller",
+    Role = "poolkeeper_role",
+    Pool = "poolkeeper_pool",
+    Image = "poolkeeper_image",
+    Target = "poolkeeper_target",
+    /// The id of the image that it was made from.
+    Base = "poolkeeper_base",
+    /// 1 + the try of the newest failed machine of the same pool and provider.
+    Try = "poolkeeper_try",
+    /// A digest of each input that it was made from.
+    Spec = "poolkeeper_spec",
+    /// The public host key, pinned before anything is sent over SSH.
+    Hostkey = "poolkeeper_hostkey",
+    /// `joining <time>` before each registration, `joined` at the first sight online.
+    Agent = "poolkeeper_agent",
+    /// First sight busy: time and the controller's session.
+    Busy = "poolkeeper_busy",
+    /// Decided used: time and by what. Believed over Jenkins, which forgets its marks.
+    Used = "poolkeeper_used",
+    /// First sight lost.
+    Lost = "poolkeeper_lost",
+    /// First sight failed: time and why.
+    Failed = "poolkeeper_failed",
+    /// A builder whose setup script exited 0.
+    Built = "poolkeeper_built",
+    /// Before the first step of removal: from then on the machine only goes down.
+    Retire = "poolkeeper_retire",
+    /// A person keeps it: who; until; why.
+    Hold = "poolkeeper_hold",
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.key())
+    }
+}
+
+impl serde::Serialize for Mark {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.key())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Node,
+    Builder,
+    Debug,
+    /// Ours, but of a role that this version does not know: lost.
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentMark {
+    Joining(Timestamp),
+    Joined,
+}
+
+/// A time and a word or text, as several marks have it: `<time> <text>`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Dated {
+    pub at: Timestamp,
+    pub text: String,
+}
+
+impl Dated {
+    fn parse(value: &str) -> Option<Self> {
+        let (at, text) = value.split_once(' ').unwrap_or((value, ""));
+        Some(Self { at: at.parse().ok()?, text: text.to_owned() })
+    }
+}
+
+/// `<who>; <until or ->; <why>`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Hold {
+    pub who: String,
+    pub until: Option<Timestamp>,
+    pub why: String,
+}
+
+impl Hold {
+    fn parse(value: &str) -> Self {
+        let mut parts = value.splitn(3, "; ");
+        let who = parts.next().unwrap_or_default().to_owned();
+        let until = parts.next().and_then(|until| until.parse().ok());
+        Self { who, until, why: parts.next().unwrap_or_default().to_owned() }
+    }
+
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+/// The marks of a server of ours, read. A value that cannot be read stands as if a careful person had written it: a broken
+/// time is the oldest possible one only where that keeps the machine; see each field.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Marks {
+    pub role: Role,
+    pub pool: Option<PoolName>,
+    pub image: Option<ImageName>,
+    pub target: Option<TargetName>,
+    pub base: Option<ImageId>,
+    /// 1 where it cannot be read.
+    pub attempt: u32,
+    pub spec: Option<String>,
+    pub hostkey: Option<HostKey>,
+    pub agent: Option<AgentMark>,
+    pub busy: Option<Dated>,
+    pub used: Option<Dated>,
+    pub lost: Option<Timestamp>,
+    pub failed: Option<Dated>,
+    pub built: bool,
+    pub retire: Option<String>,
+    pub hold: Option<Hold>,
+}
+
+impl Marks {
+    /// The marks of a server of `controller`; none when the metadata is not ours by value.
+    pub fn read(metadata: &BTreeMap<String, String>, controller: &ControllerId) -> Option<Self> {
+        let value = |mark: Mark| metadata.get(mark.key()).map(String::as_str);
+        if value(Mark::Controller) != Some(controller.as_str()) {
+            return None;
+        }
+        // A time that cannot be read counts from the epoch for marks that only ever take a node down (used, failed), and
+        // for those with a grace (lost, joining) the same: the mark itself is what a run of ours meant to write.
+        let dated = |mark: Mark| {
+            value(mark)
+                .map(|text| Dated::parse(text).unwrap_or_else(|| Dated { at: Timestamp::UNIX_EPOCH, text: text.to_owned() }))
+        };
+        let role = match value(Mark::Role) {
+            Some("node") => Role::Node,
+            Some("builder") => Role::Builder,
+            Some("debug") => Role::Debug,
+            other => Role::Unknown(other.unwrap_or_default().to_owned()),
+        };
+        let agent = value(Mark::Agent).map(|text| match text.strip_prefix("joining") {
+            Some(at) => AgentMark::Joining(at.trim().parse().unwrap_or(Timestamp::UNIX_EPOCH)),
+            None => AgentMark::Joined,
+        });
+        Some(Self {
+            role,
+            pool: value(Mark::Pool).map(PoolName::from),
+            image: value(Mark::Image).map(ImageName::from),
+            target: value(Mark::Target).map(TargetName::from),
+            base: value(Mark::Base).map(ImageId::from),
+            attempt: value(Mark::Try).and_then(|text| text.parse().ok()).unwrap_or(1),
+            spec: value(Mark::Spec).map(str::to_owned),
+            hostkey: value(Mark::Hostkey).and_then(HostKey::parse),
+            agent,
+            busy: dated(Mark::Busy),
+            used: dated(Mark::Used),
+            lost: dated(Mark::Lost).map(|dated| dated.at),
+            failed: dated(Mark::Failed),
+            built: value(Mark::Built).is_some(),
+            retire: value(Mark::Retire).map(str::to_owned),
+            hold: value(Mark::Hold).map(Hold::parse),
+        })
+    }
+}
+
+/// `<time> <text>`, to the second, cut to what Nova takes.
+pub fn dated(at: Timestamp, text: &str) -> String {
+    fit(&format!("{} {text}", seconds(at)))
+}
+
+/// `joining <time>`.
+pub fn joining(at: Timestamp) -> String {
+    format!("joining {}", seconds(at))
+}
+
+/// A time without its fraction: marks are read by people too.
+pub fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Nova's limit for a metadata value, in characters.
+pub const MAX_VALUE: usize = 255;
+
+/// Cut at a character to what Nova takes, control characters as spaces.
+pub fn fit(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Option<Marks> {
+        let metadata = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Marks::read(&metadata, &ControllerId::from("contint"))
+    }
+
+    #[test]
+    fn ownership_is_by_value() {
+        assert_eq!(read(&[("poolkeeper_controller", "other"), ("poolkeeper_role", "node")]), None);
+        assert_eq!(read(&[("poolkeeper_role", "node")]), None);
+        assert!(read(&[("poolkeeper_controller", "contint")]).is_some());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let at: Timestamp = "2026-11-25T10:00:00.5Z".parse().expect("a time");
+        let whole = seconds(at);
+        let marks = read(&[
+            ("poolkeeper_controller", "contint"),
+            ("poolkeeper_role", "node"),
+            ("poolkeeper_agent", &joining(at)),
+            ("poolkeeper_used", &dated(at, "build")),
+            ("poolkeeper_hold", "alice; 2026-11-25T12:00:00Z; T143938; look"),
+        ])
+        .expect("ours");
+        assert_eq!(marks.agent, Some(AgentMark::Joining(whole)));
+        assert_eq!(marks.used, Some(Dated { at: whole, text: "build".into() }));
+        assert_eq!(marks.hold.as_ref().map(|hold| hold.why.as_str()), Some("T143938; look"));
+        assert!(marks.hold.is_some_and(|hold| !hold.expired(at)));
+    }
+
+    #[test]
+    fn a_broken_hold_still_holds() {
+        let marks = read(&[("poolkeeper_controller", "contint"), ("poolkeeper_hold", "???")]).expect("ours");
+        assert!(marks.hold.is_some_and(|hold| !hold.expired(Timestamp::MAX)));
+    }
+
+    #[test]
+    fn values_fit_nova() {
+        assert_eq!(fit(&"é".repeat(300)).chars().count(), MAX_VALUE);
+        assert_eq!(fit("two\nlines"), "two lines");
+    }
+}

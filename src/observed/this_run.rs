@@ -1,0 +1,55 @@
+//! What a run knows of itself. It is observed like everything else, and losing it is harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::names::{NodeName, PoolName, ProviderName, ServerId};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct ThisRun {
+    /// Creates that were accepted or not answered: they count as coming until a list shows them, at most 60 s.
+    pub launched: Vec<Launched>,
+    /// Healthy nodes whose removal this run began.
+    pub retired: BTreeSet<NodeName>,
+    /// Ready and busy nodes at the run's first pass: what the share of deletions is taken of.
+    pub healthy_at_start: Option<u32>,
+    /// What a service refused (not 409 or 429): not tried again in this run.
+    pub refused: BTreeMap<Refused, String>,
+    /// Every name that this run gave out.
+    pub names: BTreeSet<NodeName>,
+    /// When this run marked an agent offline: a build may have begun until then.
+    pub marked: BTreeMap<NodeName, Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Launched {
+    pub name: NodeName,
+    pub pool: PoolName,
+    pub provider: ProviderName,
+    pub at: Timestamp,
+    /// None when the call was not answered.
+    pub server: Option<ServerId>,
+}
+
+/// What a refusal holds for: one object and kind of action, or creates of one pool in one provider.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refused {
+    Create(PoolName, ProviderName),
+    /// The kind of action, and the node.
+    Act(&'static str, NodeName),
+}
+
+/// A create that no list shows yet counts as coming for this long (seconds): Nova lists a server at once after its 202;
+/// what is not there after a minute was never accepted.
+pub const UNLISTED_SECONDS: i64 = 60;
+
+impl ThisRun {
+    /// Creates of this run that still count although no list shows them.
+    pub fn unlisted<'a>(&'a self, listed: &'a BTreeSet<&str>, now: Timestamp) -> impl Iterator<Item = &'a Launched> {
+        self.launched.iter().filter(move |launched| {
+            !listed.contains(launched.name.as_str()) && now.duration_since(launched.at).as_secs() < UNLISTED_SECONDS
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! An action: exactly one changing request, with everything in it that the request needs, why, and what must still hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Because, Expects};
+use crate::desired::{AgentMode, Digest, ScriptDir};
+use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::observed::{HostKey, Login, Mark};
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Action {
+    #[serde(flatten)]
+    pub act: Act,
+    pub expects: Expects,
+}
+
+/// The request. Serialized for `--format json`; script contents, user data and secrets are never in it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case", tag = "act")]
+pub enum Act {
+    CreateServer(Box<CreateServer>),
+    /// One POST of metadata: all of them or none.
+    SetMarks {
+        provider: ProviderName,
+        server: ServerId,
+        marks: BTreeMap<Mark, String>,
+    },
+    ClearMark {
+        provider: ProviderName,
+        server: ServerId,
+        mark: Mark,
+    },
+    DeleteServer {
+        provider: ProviderName,
+        server: ServerId,
+    },
+    /// Files of the script directory to /opt/nodepool-scripts, and nodepool's files to /etc/nodepool. Repeatable.
+    PushScripts(Box<PushScripts>),
+    /// Started once: an existing state directory is never started again.
+    StartScript(Box<StartScript>),
+    CreateAgent(Box<CreateAgent>),
+    /// Marked temporarily offline with a message; nothing when it is so already.
+    MarkOffline {
+        target: TargetName,
+        name: NodeName,
+        message: String,
+    },
+    DeleteAgent {
+        target: TargetName,
+        name: NodeName,
+    },
+    /// The inbound agent's process on the machine, started detached.
+    StartAgent(Box<StartAgent>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CreateServer {
+    pub provider: ProviderName,
+    pub pool: PoolName,
+    pub name: NodeName,
+    pub image: ImageId,
+    /// For people.
+    pub image_name: String,
+    pub flavor: FlavorId,
+    pub flavor_name: String,
+    /// Empty: Nova chooses.
+    pub networks: Vec<NetworkId>,
+    pub security_groups: Vec<String>,
+    pub availability_zone: Option<String>,
+    pub key_name: Option<String>,
+    pub config_drive: bool,
+    #[serde(skip)]
+    pub user_data: Option<String>,
+    /// All marks of the create call.
+    pub marks: BTreeMap<Mark, String>,
+}
+
+/// A machine to run something on: only with its pinned key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Machine {
+    pub provider: ProviderName,
+    pub server: ServerId,
+    pub login: Login,
+    pub pinned: HostKey,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PushScripts {
+    pub machine: Machine,
+    pub scripts: Arc<ScriptDir>,
+    pub node: NodeFiles,
+}
+
+/// What nodepool's contract puts into /etc/nodepool.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NodeFiles {
+    pub hostname: NodeName,
+    /// The address that SSH uses.
+    pub address: String,
+    /// The first fixed address, the same where there is no other.
+    pub private_address: String,
+    pub provider: ProviderName,
+    pub region: Option<String>,
+    pub availability_zone: Option<String>,
+    pub cloud: String,
+    pub uuid: ServerId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StartScript {
+    pub machine: Machine,
+    /// Names the state directory.
+    pub digest: Digest,
+    /// A file of /opt/nodepool-scripts; none: an empty script.
+    pub script: Option<String>,
+    /// The script's one argument.
+    pub hostname: NodeName,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CreateAgent {
+    pub target: TargetName,
+    pub name: NodeName,
+    pub description: String,
+    /// At least 1: Jenkins answers 302 to 0 and makes no computer.
+    pub executors: u32,
+    pub remote_fs: String,
+    pub labels: Vec<String>,
+    pub mode: AgentMode,
+    pub launcher: AgentLauncher,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentLauncher {
+    Ssh {
+        host: String,
+        port: u16,
+        credentials_id: String,
+        java_path: Option<String>,
+        jvm_options: Option<String>,
+        /// None: for ssh-slaves before 1.15.
+        host_key: Option<HostKey>,
+    },
+    Inbound,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StartAgent {
+    pub machine: Machine,
+    pub target: TargetName,
+    pub name: NodeName,
+    pub remote_fs: String,
+    /// The command of the desired state; none: what the controller's generation takes.
+    pub start: Option<String>,
+}
+
+/// A machine's actions of this pass, in order; it ends at the first that is not done.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Chain {
+    pub subject: Subject,
+    pub verb: Verb,
+    pub because: Because,
+    pub actions: Vec<Action>,
+}
+
+/// What a chain is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Subject {
+    /// None of a server whose pool is gone.
+    pub pool: Option<PoolName>,
+    pub name: NodeName,
+}
+
+/// What a chain does to its subject, in the order in which a plan shows them: deletions first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Removal, from its next step on.
+    Delete,
+    /// On the way to removal: marked, looked at again in a later pass.
+    Retire,
+    /// A fact is written down (busy, lost, failed): nothing else changes.
+    Mark,
+    /// The next step up of a machine that is coming.
+    Boot,
+    /// A new server.
+    Create,
+}
+
+impl Act {
+    /// For logs and refusals: the kind of request.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CreateServer(_) => "create-server",
+            Self::SetMarks { .. } => "set-marks",
+            Self::ClearMark { .. } => "clear-mark",
+            Self::DeleteServer { .. } => "delete-server",
+            Self::PushScripts(_) => "push-scripts",
+            Self::StartScript(_) => "start-script",
+            Self::CreateAgent(_) => "create-agent",
+            Self::MarkOffline { .. } => "mark-offline",
+            Self::DeleteAgent { .. } => "delete-agent",
+            Self::StartAgent(_) => "start-agent",
+        }
+    }
+}

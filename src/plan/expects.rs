@@ -1,0 +1,153 @@
+//! What an action relies on, and the look directly before it that decides whether it still holds. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::names::{ControllerId, NodeName, ProviderName, ServerId, TargetName};
+use crate::observed::{Computer, Fresh, Mark, Object, Server, ServerStatus};
+
+/// Default: nothing, as for a create.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Expects {
+    pub server: Option<ServerExpects>,
+    pub agent: Option<AgentExpects>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ServerExpects {
+    pub provider: ProviderName,
+    pub id: ServerId,
+    pub controller: ControllerId,
+    /// Only while Nova shows this status.
+    pub status: Option<ServerStatus>,
+    pub marks: BTreeMap<Mark, MarkExpects>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkExpects {
+    Present,
+    Absent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct AgentExpects {
+    pub target: TargetName,
+    pub name: NodeName,
+    pub is: AgentIs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentIs {
+    /// No agent of that name.
+    Absent,
+    /// Absent, or idle and not online: nothing runs on it and nothing can start.
+    Removable,
+    /// There, and not marked offline by anybody.
+    Unmarked,
+    /// There, in whatever state.
+    Present,
+}
+
+/// Why an action is skipped: what it relied on is not so any more. The next pass decides anew.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stale {
+    ServerGone,
+    NotOurs,
+    Held,
+    Locked,
+    Status(ServerStatus),
+    Deleting,
+    MarkAppeared(Mark),
+    MarkGone(Mark),
+    AgentAppeared,
+    AgentGone,
+    AgentBusy,
+    AgentOnline,
+    AgentMarked,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerGone => out.write_str("the server is gone"),
+            Self::NotOurs => out.write_str("the server does not carry our mark"),
+            Self::Held => out.write_str("it is held now"),
+            Self::Locked => out.write_str("it is locked now"),
+            Self::Status(status) => write!(out, "the server is {} now", status.as_str()),
+            Self::Deleting => out.write_str("the server is being deleted already"),
+            Self::MarkAppeared(mark) => write!(out, "it carries {mark} now"),
+            Self::MarkGone(mark) => write!(out, "it does not carry {mark} any more"),
+            Self::AgentAppeared => out.write_str("an agent of that name is there now"),
+            Self::AgentGone => out.write_str("the agent is gone"),
+            Self::AgentBusy => out.write_str("a build runs on it now"),
+            Self::AgentOnline => out.write_str("the agent is online now"),
+            Self::AgentMarked => out.write_str("the agent is marked offline already"),
+        }
+    }
+}
+
+impl Expects {
+    /// What has to be read for it; none: nothing.
+    pub fn object(&self) -> Option<Object> {
+        let server = self.server.as_ref().map(|server| (server.provider.clone(), server.id.clone()));
+        let agent = self.agent.as_ref().map(|agent| (agent.target.clone(), agent.name.clone()));
+        (server.is_some() || agent.is_some()).then_some(Object { server, agent })
+    }
+}
+
+/// Whether an action may be done to the object as it is now. What is expected and was not read does not hold.
+pub fn still_holds(expects: &Expects, fresh: &Fresh) -> Result<(), Stale> {
+    if let Some(expected) = &expects.server {
+        match fresh.server.as_ref().and_then(Option::as_ref) {
+            Some(server) => server_holds(expected, server)?,
+            None => return Err(Stale::ServerGone),
+        }
+    }
+    if let Some(expected) = &expects.agent {
+        agent_holds(expected.is, fresh.agent.as_ref().and_then(Option::as_ref))?;
+    }
+    Ok(())
+}
+
+fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> {
+    let mark = |mark: Mark| server.metadata.get(mark.key());
+    if server.id != expected.id || mark(Mark::Controller).map(String::as_str) != Some(expected.controller.as_str()) {
+        return Err(Stale::NotOurs);
+    }
+    if server.is_deleting() {
+        return Err(Stale::Deleting);
+    }
+    if mark(Mark::Hold).is_some() && expected.marks.get(&Mark::Hold) != Some(&MarkExpects::Present) {
+        return Err(Stale::Held);
+    }
+    if server.locked == Some(true) {
+        return Err(Stale::Locked);
+    }
+    if expected.status.as_ref().is_some_and(|status| *status != server.status) {
+        return Err(Stale::Status(server.status.clone()));
+    }
+    for (key, expects) in &expected.marks {
+        match (expects, mark(*key)) {
+            (MarkExpects::Absent, Some(_)) => return Err(Stale::MarkAppeared(*key)),
+            (MarkExpects::Present, None) => return Err(Stale::MarkGone(*key)),
+            (MarkExpects::Absent, None) | (MarkExpects::Present, Some(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
+    match (is, agent) {
+        (AgentIs::Absent, Some(_)) => Err(Stale::AgentAppeared),
+        (AgentIs::Unmarked | AgentIs::Present, None) => Err(Stale::AgentGone),
+        (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
+        (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
+        (AgentIs::Removable, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
+        (AgentIs::Absent | AgentIs::Removable, None) | (AgentIs::Removable | AgentIs::Unmarked | AgentIs::Present, Some(_)) => {
+            Ok(())
+        }
+    }
+}

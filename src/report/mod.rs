@@ -1,0 +1,1 @@
+//! Plans and listings as text and JSON. Reads values, prints nothing itself.

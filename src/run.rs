@@ -1,0 +1,1 @@
+//! A run: lock, passes in a row, deadline, signals; the one sleep.

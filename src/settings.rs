@@ -1,0 +1,1 @@
+//! Flags, environment and clock, read once. Nothing else reads them.

@@ -1,0 +1,1 @@
+//! The Jenkins client against recorded answers of real controllers.

@@ -1,0 +1,1 @@
+//! Broken desired states and the exact words that they bring.

@@ -1,0 +1,1 @@
+//! Remote commands under a real sh in a temporary root.

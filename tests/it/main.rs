@@ -1,0 +1,9 @@
+//! All integration tests in one binary: one link, one place. A file a subject.
+#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
+
+mod cli;
+mod jenkins;
+mod loader;
+mod machine;
+mod openstack;
+mod tidy;

@@ -1,0 +1,1 @@
+//! The OpenStack client against recorded answers of a real OpenStack.
