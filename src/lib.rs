@@ -21,6 +21,7 @@ pub mod load;
 pub mod lock;
 pub mod names;
 pub mod node;
+pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod report;

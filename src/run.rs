@@ -1,1 +1,219 @@
 //! A run: lock, passes in a row, deadline, signals; the one sleep.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::desired::Desired;
+use crate::execute::{ChainResult, Outcome, Surroundings, execute};
+use crate::lock::{LockError, try_lock};
+use crate::names::PoolName;
+use crate::observe::observe;
+use crate::observed::{Launched, Refused, ThisRun, Tried};
+use crate::plan::{Act, Action, Because, Chain, Plan, plan};
+use crate::world::{ActErrorKind, Done, World};
+
+/// Between a pass that changed nothing and the next look at what is under way: a machine boots in ten seconds or more, and
+/// a pass of an idle run costs four calls.
+const PAUSE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How often a held lock is tried again.
+const LOCK_PAUSE: SignedDuration = SignedDuration::from_millis(200);
+
+/// How far a run goes.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// From the run's start; none: until nothing moves any more (`--until-converged`).
+    pub deadline: Option<SignedDuration>,
+    /// Only these; none named: all.
+    pub pools: Vec<PoolName>,
+    /// How long to wait for the lock.
+    pub lock_timeout: SignedDuration,
+}
+
+/// The outside of a run, as arguments: tests bring their own.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// The sleep between passes.
+    pub pause: &'a (dyn Fn(SignedDuration) + Sync),
+    /// Set by SIGTERM or SIGINT: finish the calls in flight, begin nothing.
+    pub stopped: &'a AtomicBool,
+}
+
+impl std::fmt::Debug for Outside<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Outside")
+    }
+}
+
+/// Who is told, and asked.
+pub trait Audience: Sync {
+    /// Of every pass's plan before anything is done. False: do nothing, end the run.
+    fn approve(&self, plan: &Plan, pass: u32) -> bool;
+    /// Of every chain when it is over.
+    fn chain(&self, chain: &Chain, result: &ChainResult);
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub passes: u32,
+    pub created: u32,
+    pub deleted: u32,
+    /// Actions that failed or were skipped as stale.
+    pub failed: u32,
+    pub stale: u32,
+    /// Not begun for the deadline or a signal.
+    pub left: u32,
+    /// The last pass's plan: what is under way and what waits.
+    pub last: Option<Plan>,
+    pub ended: Option<Ended>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing to do, and nothing that time of seconds would change.
+    Converged,
+    Deadline,
+    Signal,
+    /// The plan was not approved.
+    Declined,
+}
+
+/// Passes until nothing is left to do and nothing is under way, or until the deadline.
+pub fn run(
+    desired: &Desired,
+    world: &dyn World,
+    options: &Options,
+    outside: Outside<'_>,
+    audience: &dyn Audience,
+) -> Result<Summary, LockError> {
+    let began = (outside.clock)();
+    let over = || options.deadline.is_some_and(|deadline| (outside.clock)().duration_since(began) >= deadline);
+    let stopped = || outside.stopped.load(Ordering::Relaxed);
+    let stop = || over() || stopped();
+    let mut this_run = ThisRun::default();
+    let mut summary = Summary::default();
+    loop {
+        let lock = lock(&desired.controller.lock_file, options.lock_timeout, outside)?;
+        let observed = observe(world, desired, &this_run, outside.clock);
+        let plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
+        summary.passes += 1;
+        if !audience.approve(&plan, summary.passes) {
+            return Ok(summary.end(plan, Ended::Declined));
+        }
+        let watch = |chain: &Chain, result: &ChainResult| audience.chain(chain, result);
+        let results = execute(&plan, Surroundings { world, clock: outside.clock, stop: &stop, watch: &watch });
+        drop(lock);
+        summary.count(&plan, &results);
+        remember(&mut this_run, &plan, &results);
+        let changed = results.iter().any(|result| result.steps.iter().any(|step| step.outcome.is_done()));
+        let converged = plan.is_empty() && !plan.under_way();
+        if stopped() {
+            return Ok(summary.end(plan, Ended::Signal));
+        }
+        if converged || (!changed && !plan.under_way()) {
+            return Ok(summary.end(plan, Ended::Converged));
+        }
+        if over() {
+            return Ok(summary.end(plan, Ended::Deadline));
+        }
+        if !changed {
+            (outside.pause)(PAUSE);
+        }
+    }
+}
+
+fn lock(path: &Path, timeout: SignedDuration, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
+    let began = (outside.clock)();
+    loop {
+        match try_lock(path) {
+            Err(LockError::Held(_)) if (outside.clock)().duration_since(began) < timeout => (outside.pause)(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+}
+
+impl Summary {
+    fn end(mut self, plan: Plan, ended: Ended) -> Self {
+        self.last = Some(plan);
+        self.ended = Some(ended);
+        self
+    }
+
+    fn count(&mut self, plan: &Plan, results: &[ChainResult]) {
+        for (chain, result) in plan.chains.iter().zip(results) {
+            for step in &result.steps {
+                match &step.outcome {
+                    Outcome::Done(_) => self.count_done(chain, step.action),
+                    Outcome::Stale(_) => self.stale += 1,
+                    Outcome::NotReached => self.left += 1,
+                    Outcome::Failed(error) if error.kind == ActErrorKind::NotNow => self.stale += 1,
+                    Outcome::Failed(_) | Outcome::Unread(_) | Outcome::Broken(_) => self.failed += 1,
+                }
+            }
+        }
+    }
+
+    fn count_done(&mut self, chain: &Chain, action: usize) {
+        let act = chain.actions.get(action).map(|action| &action.act);
+        self.created += u32::from(matches!(act, Some(Act::CreateServer(_))));
+        self.deleted += u32::from(matches!(act, Some(Act::DeleteServer { .. })));
+    }
+}
+
+/// What the next pass must know of this one beyond what the lists show.
+fn remember(this_run: &mut ThisRun, plan: &Plan, results: &[ChainResult]) {
+    for (chain, result) in plan.chains.iter().zip(results) {
+        for step in &result.steps {
+            if let Some(action) = chain.actions.get(step.action) {
+                remember_action(this_run, chain, action, &step.outcome, step.ended);
+            }
+        }
+    }
+}
+
+fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outcome: &Outcome, at: Timestamp) {
+    let name = &chain.subject.name;
+    if let Act::CreateServer(create) = &action.act {
+        this_run.names.insert(create.name.clone());
+        let server = if let Outcome::Done(Done::Accepted(server)) = outcome {
+            Some(Some(server.clone()))
+        } else {
+            outcome.is_unanswered().then_some(None)
+        };
+        if let Some(server) = server {
+            let (pool, provider) = (create.pool.clone(), create.provider.clone());
+            this_run.launched.push(Launched { name: create.name.clone(), pool, provider, at, server });
+        }
+    }
+    if let (true, Act::MarkOffline { .. }) = (outcome.is_done(), &action.act) {
+        this_run.marked.insert(name.clone(), at);
+    }
+    if let (true, Act::DeleteServer { .. }) = (outcome.is_done(), &action.act) {
+        this_run.retired.insert(name.clone());
+        if let (Because::RoomForTry { provider, attempt }, Some(pool)) = (&chain.because, &chain.subject.pool) {
+            this_run.tries.push(Tried { pool: pool.clone(), provider: provider.clone(), attempt: *attempt });
+        }
+    }
+    if let Outcome::Failed(error) = outcome
+        && matches!(error.kind, ActErrorKind::Refused | ActErrorKind::Quota)
+    {
+        let refused = if let Act::CreateServer(create) = &action.act {
+            Refused::Create(create.pool.clone(), create.provider.clone())
+        } else {
+            Refused::Act(action.act.kind(), name.clone())
+        };
+        this_run.refused.insert(refused, error.said.clone());
+    }
+}
+
+/// The real pause. Nothing else sleeps: a pass never waits.
+#[expect(clippy::disallowed_methods, reason = "the one sleep, between passes")]
+pub fn sleep(duration: SignedDuration) {
+    std::thread::sleep(Duration::try_from(duration).unwrap_or_default());
+}

@@ -54,14 +54,20 @@ impl OfflineCause {
     pub fn is_lost_channel(&self) -> bool {
         match self.class.as_deref() {
             Some(class) => class.ends_with("$ChannelTermination") || class.ends_with("$LaunchFailed"),
-            // Without `_class` (before 2.2, Hudson) only a lost channel has neither message nor text of a person.
-            None => self.message.is_none() && self.description.as_deref().is_none_or(|text| !text.contains("Disconnected by")),
+            // Without `_class` (before 2.2, Hudson): a mark by plugin or command line has a message, one by a person a
+            // description; only a lost channel has neither.
+            None => self.message.is_none() && self.description.is_none(),
         }
     }
 
     pub fn is_gearman(&self) -> bool {
         self.message.as_deref() == Some(GEARMAN_MESSAGE)
             || (self.message.is_none() && self.reason.as_deref() == Some(GEARMAN_MESSAGE))
+    }
+
+    /// Taken offline by a node monitor (disk space, clock, response time): its class's own name.
+    pub fn monitor(&self) -> Option<&str> {
+        self.class.as_deref()?.strip_prefix("hudson.node_monitors.").and_then(|name| name.split(['$', '.']).next())
     }
 
     pub fn is_ours(&self) -> bool {

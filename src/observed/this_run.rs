@@ -20,6 +20,15 @@ pub struct ThisRun {
     pub names: BTreeSet<NodeName>,
     /// When this run marked an agent offline: a build may have begun until then.
     pub marked: BTreeMap<NodeName, Timestamp>,
+    /// Tries of failed machines that were not kept for want of room.
+    pub tries: Vec<Tried>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Tried {
+    pub pool: PoolName,
+    pub provider: ProviderName,
+    pub attempt: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

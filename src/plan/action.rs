@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Because, Expects};
 use crate::desired::{AgentMode, Digest, ScriptDir};
 use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
@@ -162,7 +164,16 @@ pub struct Chain {
     pub subject: Subject,
     pub verb: Verb,
     pub because: Because,
+    /// Of the server, where there is one: for people.
+    pub times: Option<Times>,
     pub actions: Vec<Action>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Times {
+    pub created: Timestamp,
+    /// First ACTIVE.
+    pub launched: Option<Timestamp>,
 }
 
 /// What a chain is about.

@@ -44,6 +44,8 @@ pub enum AgentIs {
     Absent,
     /// Absent, or idle and not online: nothing runs on it and nothing can start.
     Removable,
+    /// The same, of an agent whose channel is lost for longer than the grace: what its executors show is no build any more.
+    GivenUp,
     /// There, and not marked offline by anybody.
     Unmarked,
     /// There, in whatever state.
@@ -145,9 +147,9 @@ fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
         (AgentIs::Unmarked | AgentIs::Present, None) => Err(Stale::AgentGone),
         (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
         (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
-        (AgentIs::Removable, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
-        (AgentIs::Absent | AgentIs::Removable, None) | (AgentIs::Removable | AgentIs::Unmarked | AgentIs::Present, Some(_)) => {
-            Ok(())
-        }
+        (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_lost() => Err(Stale::AgentBusy),
+        (AgentIs::Removable | AgentIs::GivenUp, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
+        (AgentIs::Absent | AgentIs::Removable | AgentIs::GivenUp, None)
+        | (AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::Present, Some(_)) => Ok(()),
     }
 }

@@ -1,12 +1,147 @@
 //! What would be changed and why: a value, made by a pure function. Nothing is left to choose when it is carried out.
 
 pub mod action;
+pub mod backoff;
 pub mod expects;
+pub mod launch;
+pub mod name;
+pub mod need;
+pub mod planner;
+pub mod prepare;
+pub mod ready_run;
 pub mod reason;
+pub mod retire;
+pub mod spec;
+
+use crate::desired::Desired;
+use crate::names::{ControllerId, PoolName, ProviderName, TargetName};
+use crate::observed::{Account, Gap};
 
 pub use action::{
     Act, Action, AgentLauncher, Chain, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript,
-    Subject, Verb,
+    Subject, Times, Verb,
 };
 pub use expects::{AgentExpects, AgentIs, Expects, MarkExpects, ServerExpects, Stale, still_holds};
+pub use need::Counts;
+pub use planner::plan;
 pub use reason::{Because, FailedWhy, Step, UsedWhy, WaitsFor};
+
+/// What would be done in one pass, and what would not and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Plan {
+    pub head: Head,
+    pub gaps: Vec<Gap>,
+    /// By verb, deletions first, then by pool and name.
+    pub chains: Vec<Chain>,
+    pub pools: Vec<PoolLine>,
+    /// Nodes that nothing is done for now, and why.
+    pub waits: Vec<NodeWait>,
+}
+
+/// Whose eyes the plan saw with, and how much it saw.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Head {
+    pub controller: ControllerId,
+    pub revision: Option<String>,
+    pub providers: Vec<ProviderHead>,
+    pub targets: Vec<TargetHead>,
+    pub pools: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ProviderHead {
+    pub name: ProviderName,
+    /// None behind a gap.
+    pub account: Option<Account>,
+    /// Servers of ours.
+    pub servers: u32,
+    pub max_servers: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TargetHead {
+    pub name: TargetName,
+    pub seen: bool,
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PoolLine {
+    pub name: PoolName,
+    pub counts: Counts,
+    pub waits_for: Option<WaitsFor>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NodeWait {
+    pub subject: Subject,
+    pub state: &'static str,
+    pub waits_for: WaitsFor,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+
+    /// Something moves by itself: looking again soon will show more.
+    pub fn under_way(&self) -> bool {
+        let nodes = self.waits.iter().map(|wait| &wait.waits_for);
+        let pools = self.pools.iter().filter_map(|pool| pool.waits_for.as_ref());
+        nodes.chain(pools).any(WaitsFor::is_under_way)
+    }
+
+    /// Everything of these pools alone; none named: everything.
+    #[must_use]
+    pub fn only(mut self, pools: &[PoolName]) -> Self {
+        if !pools.is_empty() {
+            let named = |pool: Option<&PoolName>| pool.is_some_and(|pool| pools.contains(pool));
+            self.chains.retain(|chain| named(chain.subject.pool.as_ref()));
+            self.waits.retain(|wait| named(wait.subject.pool.as_ref()));
+            self.pools.retain(|pool| named(Some(&pool.name)));
+        }
+        self
+    }
+}
+
+impl WaitsFor {
+    /// Time of seconds to minutes ends it, without a person or an unseen service.
+    pub fn is_under_way(&self) -> bool {
+        match self {
+            Self::Boot
+            | Self::Ssh
+            | Self::Script
+            | Self::Online
+            | Self::Deletion
+            | Self::LaterPass
+            | Self::NextPass
+            | Self::LaunchesAtATime { .. } => true,
+            Self::Build
+            | Self::Person(_)
+            | Self::Return { .. }
+            | Self::Gap(_)
+            | Self::Paused(_)
+            | Self::PoolFull { .. }
+            | Self::ProviderFull { .. }
+            | Self::LaunchesPerRun { .. }
+            | Self::Quota(_)
+            | Self::BackOff { .. }
+            | Self::NoImage(_)
+            | Self::NoFlavor(_)
+            | Self::NoNetwork(_)
+            | Self::Refused(_) => false,
+        }
+    }
+}
+
+impl Head {
+    fn of(desired: &Desired) -> Self {
+        Self {
+            controller: desired.controller.id.clone(),
+            revision: desired.revision.clone(),
+            providers: Vec::new(),
+            targets: Vec::new(),
+            pools: desired.pools.len(),
+        }
+    }
+}

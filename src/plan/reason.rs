@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::units;
+use crate::names::ProviderName;
 
 /// Why a chain is in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -20,7 +21,14 @@ pub enum Because {
         idle: Option<SignedDuration>,
     },
     Failed(FailedWhy),
+    /// The kept failed machine goes first: its back-off is over and there is no room for the next try beside it.
+    RoomForTry {
+        provider: ProviderName,
+        attempt: u32,
+    },
     Orphan,
+    /// An agent of ours whose server is in no list.
+    LoneAgent,
     Surplus,
     /// Its removal began in an earlier pass or run.
     Retiring(String),
@@ -164,7 +172,9 @@ impl fmt::Display for Because {
             Self::Used { why, idle: Some(idle) } => write!(out, "used: {why}, idle {}", units::short(*idle)),
             Self::Used { why, idle: None } => write!(out, "used: {why}"),
             Self::Failed(why) => write!(out, "failed: {why}"),
+            Self::RoomForTry { attempt, .. } => write!(out, "room for the next try (try {attempt} failed)"),
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
+            Self::LoneAgent => out.write_str("its server is gone"),
             Self::Surplus => out.write_str("surplus"),
             Self::Retiring(why) => write!(out, "retiring: {why}"),
             Self::Busy => out.write_str("seen busy"),

@@ -1,1 +1,7 @@
 //! Plans and listings as text and JSON. Reads values, prints nothing itself.
+
+pub mod list;
+pub mod plan_text;
+pub mod progress;
+pub mod style;
+pub mod table;

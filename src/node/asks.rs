@@ -1,0 +1,80 @@
+//! What must be seen beyond the lists. Pure: which questions, not their answers. An idle pass asks nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::join::{AgentSight, Node, join};
+use super::state::State;
+use crate::desired::{Desired, Launcher, Pool, Provider};
+use crate::names::PoolName;
+use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
+use crate::plan::{need, ready_run};
+
+/// The questions of round two.
+pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp) -> BTreeSet<Ask> {
+    let observed = Observed { lists: lists.clone(), answers: Vec::new(), this_run: this_run.clone() };
+    let joined = join(desired, &observed, now);
+    let mut asks = BTreeSet::new();
+    for node in &joined.nodes {
+        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
+            && wants_machine(node, pool)
+        {
+            asks.extend(machine(node, pool, provider));
+            if node.marks.hostkey.is_none() {
+                asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+            }
+        }
+        if matches!(node.state, State::Failed(_)) && node.marks.failed.is_none() && node.server.status != ServerStatus::Build {
+            asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+        }
+    }
+    let counts = need::counts(desired, &observed, &joined, now);
+    asks.extend(for_creating(desired, &counts));
+    asks
+}
+
+/// ACTIVE and on its way up: only SSH tells how far it is.
+fn wants_machine(node: &Node<'_>, pool: &Pool) -> bool {
+    if node.server.status != ServerStatus::Active {
+        return false;
+    }
+    match (&node.state, &node.marks.agent) {
+        (State::Booting { .. }, None) => true,
+        // An inbound agent that died before it was ever online is started again.
+        (State::Joining { .. }, Some(AgentMark::Joining(_))) => {
+            matches!(pool.agent.launcher, Launcher::Inbound { .. }) && matches!(node.agent, AgentSight::Seen(_))
+        }
+        _ => false,
+    }
+}
+
+fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Ask> {
+    let login = login(node, pool, provider)?;
+    let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), ready_run::digest(pool));
+    Some(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script }))
+}
+
+/// How to reach a node; none while it has no address.
+pub fn login(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Login> {
+    Some(Login {
+        host: node.server.address(&provider.address)?.to_owned(),
+        port: pool.ssh_port,
+        usernames: pool.username.clone(),
+        private_key: pool.private_key.clone(),
+    })
+}
+
+/// What a create call is made of, only when there may be one.
+fn for_creating(desired: &Desired, counts: &BTreeMap<PoolName, need::Counts>) -> BTreeSet<Ask> {
+    let short = desired.pools.values().filter(|pool| counts.get(&pool.name).is_some_and(|counts| counts.need() > 0));
+    let mut asks = BTreeSet::new();
+    for provider in short.flat_map(|pool| &pool.providers) {
+        asks.insert(Ask::Flavors(provider.clone()));
+        asks.insert(Ask::Limits(provider.clone()));
+        if desired.provider(provider).is_some_and(|provider| !provider.networks.is_empty()) {
+            asks.insert(Ask::Networks(provider.clone()));
+        }
+    }
+    asks
+}

@@ -1,0 +1,165 @@
+//! Joins the lists: servers of ours with their agents, by name and target. A double stays a double. No state yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::state::{self, State};
+use crate::desired::{Desired, Pool};
+use crate::names::{NodeName, PoolName, ProviderName, TargetName};
+use crate::observed::{Answer, Ask, Computer, MachineSight, Marks, Observed, Role, Server};
+use crate::plan::Times;
+
+/// A server of ours in the role `node`, and what is known of its agent and machine.
+#[derive(Debug, Clone)]
+pub struct Node<'a> {
+    pub name: NodeName,
+    pub provider: ProviderName,
+    pub server: &'a Server,
+    pub marks: Marks,
+    /// Its pool in the desired state; none: removed.
+    pub pool: Option<&'a Pool>,
+    pub agent: AgentSight<'a>,
+    /// None when it was not asked for or the answer is a gap.
+    pub machine: Option<&'a MachineSight>,
+    /// None when it was not asked for or is a gap.
+    pub console: Option<&'a str>,
+    pub state: State,
+}
+
+/// An agent is looked for in its server's `poolkeeper_target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentSight<'a> {
+    /// The target did not answer, or is not in the desired state.
+    Gap,
+    Absent,
+    Seen(&'a Computer),
+}
+
+impl<'a> AgentSight<'a> {
+    pub fn computer(self) -> Option<&'a Computer> {
+        match self {
+            Self::Seen(computer) => Some(computer),
+            Self::Gap | Self::Absent => None,
+        }
+    }
+}
+
+impl Node<'_> {
+    pub fn pool_name(&self) -> Option<&PoolName> {
+        self.marks.pool.as_ref()
+    }
+
+    pub fn times(&self) -> Times {
+        Times { created: self.server.created, launched: self.server.launched }
+    }
+
+    pub fn target(&self) -> Option<&TargetName> {
+        self.marks.target.as_ref()
+    }
+}
+
+/// Everything that a plan looks at.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    /// Of all providers that were seen, by provider and then in Nova's order.
+    pub nodes: Vec<Node<'a>>,
+    /// Agents with a name of ours and no server, each with its target.
+    pub lone_agents: Vec<(TargetName, &'a Computer)>,
+    /// Servers in the project that are not ours: they count against the quota, and are never touched.
+    pub foreign: usize,
+}
+
+pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Joined<'a> {
+    let controller = &desired.controller.id;
+    let sights = Sights::of(observed);
+    let mut nodes = Vec::new();
+    let mut foreign = 0;
+    for (provider, list) in &observed.lists.providers {
+        let Ok(list) = list else { continue };
+        for server in &list.servers {
+            let Some(marks) = Marks::read(&server.metadata, controller) else {
+                foreign += 1;
+                continue;
+            };
+            if marks.role != Role::Node {
+                continue;
+            }
+            let agent = agent_of(observed, &marks, &server.name);
+            let machine = sights.machines.get(&(provider, server.id.as_str())).copied();
+            let console = sights.consoles.get(&(provider, server.id.as_str())).copied();
+            let pool = marks.pool.as_ref().and_then(|pool| desired.pools.get(pool));
+            let name = NodeName::new(server.name.as_str());
+            let provider = provider.clone();
+            nodes.push(Node { name, provider, server, marks, pool, agent, machine, console, state: State::Launching });
+        }
+    }
+    state::derive(desired, &mut nodes, now);
+    let lone_agents = lone_agents(desired, observed, &nodes);
+    Joined { nodes, lone_agents, foreign }
+}
+
+/// Answers by what they are about.
+struct Sights<'a> {
+    machines: BTreeMap<(&'a ProviderName, &'a str), &'a MachineSight>,
+    consoles: BTreeMap<(&'a ProviderName, &'a str), &'a str>,
+}
+
+impl<'a> Sights<'a> {
+    fn of(observed: &'a Observed) -> Self {
+        let mut machines = BTreeMap::new();
+        let mut consoles = BTreeMap::new();
+        for (ask, answer) in &observed.answers {
+            match (ask, answer) {
+                (Ask::Machine(asked), Ok(Answer::Machine(sight))) => {
+                    machines.insert((&asked.provider, asked.server.as_str()), sight);
+                }
+                (Ask::Console(provider, server), Ok(Answer::Console(text))) => {
+                    consoles.insert((provider, server.as_str()), text.as_str());
+                }
+                (Ask::Machine(_) | Ask::Console(..) | Ask::Limits(_) | Ask::Flavors(_) | Ask::Networks(_), _) => {}
+            }
+        }
+        Self { machines, consoles }
+    }
+}
+
+fn agent_of<'a>(observed: &'a Observed, marks: &Marks, name: &str) -> AgentSight<'a> {
+    let list = marks.target.as_ref().and_then(|target| observed.lists.targets.get(target));
+    match list {
+        Some(Ok(list)) => {
+            // `computers` is sorted by name where it is parsed.
+            let found = list.computers.binary_search_by(|computer| computer.name.as_str().cmp(name)).ok();
+            found.and_then(|at| list.computers.get(at)).map_or(AgentSight::Absent, AgentSight::Seen)
+        }
+        Some(Err(_)) | None => AgentSight::Gap,
+    }
+}
+
+/// Agents whose name is ours and whose server is in no list. Only when every provider was seen: else it may be there.
+fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]) -> Vec<(TargetName, &'a Computer)> {
+    if observed.lists.providers.values().any(Result::is_err) {
+        return Vec::new();
+    }
+    let with_server: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let coming: BTreeSet<&str> = observed.this_run.names.iter().map(NodeName::as_str).collect();
+    let mut lone = Vec::new();
+    for (target, list) in &observed.lists.targets {
+        let Ok(list) = list else { continue };
+        let ours = list.computers.iter().filter(|computer| {
+            let name = computer.name.as_str();
+            !with_server.contains(name)
+                && !coming.contains(name)
+                && crate::plan::name::is_ours(&desired.controller.id, name)
+                && description_agrees(desired, computer)
+        });
+        lone.extend(ours.map(|computer| (target.clone(), computer)));
+    }
+    lone
+}
+
+/// A description, where the controller shows one, must name this deployment.
+fn description_agrees(desired: &Desired, computer: &Computer) -> bool {
+    let ours = format!("[poolkeeper controller={} ", desired.controller.id);
+    computer.description.as_ref().is_none_or(|text| text.is_empty() || text.contains(&ours))
+}

@@ -1,0 +1,369 @@
+//! Each node's state: the table of docs/architecture.md, row by row; the first row that fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::join::{AgentSight, Node};
+use crate::desired::units::since;
+use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
+use crate::names::TargetName;
+use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
+use crate::plan::{FailedWhy, UsedWhy};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nova is at it: no capacity, nothing to do.
+    Deleting,
+    /// A build runs: never removed.
+    Busy,
+    /// A person keeps it.
+    Held(String),
+    /// A person was in it, and does not keep it any more.
+    HoldOver,
+    /// Its removal has begun, with this reason: it only goes down.
+    Retiring(String),
+    /// BUILD.
+    Launching,
+    Failed(FailedWhy),
+    /// Left alone and shown.
+    Kept(KeptWhy),
+    /// ACTIVE, no script started. `up`: SSH answers, with this key to pin or pinned.
+    Booting {
+        up: Option<HostKey>,
+    },
+    /// The ready script runs.
+    Preparing,
+    /// The ready script passed, and there is no agent.
+    ToRegister,
+    /// Registered, never online yet. `start`: the inbound agent's process is not there.
+    Joining {
+        start: bool,
+    },
+    /// `joined` and no agent: it is never registered again.
+    Orphan,
+    Used(UsedWhy),
+    /// Offline without anybody's mark. `until`: when the grace is over; none: not marked `lost` yet.
+    Lost {
+        until: Option<Timestamp>,
+    },
+    /// Online and idle.
+    Ready,
+}
+
+/// Why a node that is no capacity is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptWhy {
+    /// A status that no rule speaks of.
+    Status(String),
+    /// Marked offline by a person.
+    Person(String),
+    /// An agent of its name is online although its server looks lost, or the reverse.
+    Gap,
+}
+
+/// Fills in every node's state.
+pub fn derive(desired: &Desired, nodes: &mut [Node<'_>], now: Timestamp) {
+    let mass_offline = mass_offline(desired, nodes);
+    for node in nodes.iter_mut() {
+        let mass = node.target().is_some_and(|target| mass_offline.contains(target));
+        node.state = Rules { desired, node, now, mass }.state();
+    }
+}
+
+/// Fewer lost agents than this never are a mass (design: floor 2): with a pool of three, one lost node is one lost node.
+const MASS_FLOOR: u32 = 2;
+
+/// Targets that lost more of their agents at one time than `mass-offline` allows: the controller was restarted, or the
+/// network to it is cut. None of those nodes is marked or deleted for it.
+pub fn mass_offline(desired: &Desired, nodes: &[Node<'_>]) -> BTreeSet<TargetName> {
+    let mut of_target: BTreeMap<&TargetName, (u32, u32)> = BTreeMap::new();
+    for node in nodes {
+        let (Some(target), AgentSight::Seen(computer)) = (node.target(), node.agent) else { continue };
+        let (lost, total) = of_target.entry(target).or_default();
+        *total += 1;
+        if computer.channel_lost() {
+            *lost += 1;
+        }
+    }
+    let over = |(lost, total): (u32, u32)| lost > desired.controller.limits.mass_offline.of(total, MASS_FLOOR);
+    of_target.into_iter().filter(|(_, counts)| over(*counts)).map(|(target, _)| target.clone()).collect()
+}
+
+struct Rules<'r, 'a> {
+    desired: &'r Desired,
+    node: &'r Node<'a>,
+    now: Timestamp,
+    mass: bool,
+}
+
+impl Rules<'_, '_> {
+    fn state(&self) -> State {
+        let node = self.node;
+        if node.server.is_deleting() {
+            return State::Deleting;
+        }
+        if self.is_busy() {
+            return State::Busy;
+        }
+        if let Some(state) = self.held().or_else(|| node.marks.retire.clone().map(State::Retiring)) {
+            return state;
+        }
+        if let Some(state) = self.by_status() {
+            return state;
+        }
+        match node.marks.agent {
+            None => self.before_agent(),
+            Some(AgentMark::Joining(at)) => self.joining(at),
+            Some(AgentMark::Joined) => self.joined(),
+        }
+    }
+
+    /// Any executor at work, and its channel up or not lost for longer than the grace.
+    fn is_busy(&self) -> bool {
+        let Some(agent) = self.node.agent.computer() else { return false };
+        agent.busy && (!agent.channel_lost() || self.lost_until().is_none_or(|until| self.now < until))
+    }
+
+    fn lost_until(&self) -> Option<Timestamp> {
+        Some(later(self.node.marks.lost?, self.desired.controller.lost_grace))
+    }
+
+    fn held(&self) -> Option<State> {
+        match &self.node.marks.hold {
+            Some(hold) if hold.expired(self.now) => Some(State::HoldOver),
+            Some(hold) => Some(State::Held(format!("held by {}: {}", hold.who, hold.why))),
+            None => (self.node.server.locked == Some(true)).then(|| State::Held("locked in Nova".to_owned())),
+        }
+    }
+
+    /// Rows that Nova's status and the marks of failure decide.
+    fn by_status(&self) -> Option<State> {
+        let (server, marks) = (self.node.server, &self.node.marks);
+        let failed = |why| Some(State::Failed(why));
+        if server.status == ServerStatus::Build {
+            let within = self.provider().map(|provider| provider.launch_timeout);
+            return match within {
+                Some(within) if since(server.created, self.now) > within => failed(FailedWhy::NotActive { within }),
+                Some(_) | None => Some(State::Launching),
+            };
+        }
+        if let Some(mark) = &marks.failed {
+            return failed(FailedWhy::Marked(mark.text.clone()));
+        }
+        match &server.status {
+            ServerStatus::Error => failed(FailedWhy::Error(server.fault.clone().unwrap_or_default())),
+            ServerStatus::Active if matches!(self.node.machine, Some(MachineSight::OtherKey { .. })) => {
+                failed(FailedWhy::OtherHostKey)
+            }
+            ServerStatus::Active => None,
+            ServerStatus::Shutoff | ServerStatus::Paused | ServerStatus::Suspended => Some(self.lost()),
+            ServerStatus::Build | ServerStatus::Deleted | ServerStatus::SoftDeleted | ServerStatus::Other(_) => {
+                Some(State::Kept(KeptWhy::Status(server.status.as_str().to_owned())))
+            }
+        }
+    }
+
+    fn provider(&self) -> Option<&Provider> {
+        self.desired.provider(&self.node.provider)
+    }
+
+    /// No agent mark: what the machine shows.
+    fn before_agent(&self) -> State {
+        if self.node.agent.computer().is_some() {
+            // Somebody registered it by hand, or a mark was lost: it is not ours to take down while it is there.
+            return State::Kept(KeptWhy::Gap);
+        }
+        let (Some(pool), Some(provider)) = (self.node.pool, self.provider()) else {
+            return State::Retiring("its pool was removed".to_owned());
+        };
+        let facts = match self.node.machine {
+            Some(MachineSight::Up { key, facts }) => match facts {
+                Some(facts) => facts,
+                None => return self.unpinned(provider, key),
+            },
+            Some(MachineSight::NoSsh { why } | MachineSight::LoginRefused { why, .. }) => {
+                return self.no_ssh(pool, provider, why);
+            }
+            Some(MachineSight::OtherKey { .. }) | None => return State::Booting { up: None },
+        };
+        match &facts.script {
+            ScriptState::NotStarted => State::Booting { up: self.node.marks.hostkey.clone() },
+            ScriptState::Running if self.active_for() > pool.ready_timeout + provider.boot_timeout => {
+                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: String::new() })
+            }
+            ScriptState::Running => State::Preparing,
+            ScriptState::Passed => State::ToRegister,
+            ScriptState::Exited { status, tail } => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
+            ScriptState::Vanished { tail } => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
+        }
+    }
+
+    /// SSH answers with a key that is not pinned yet.
+    fn unpinned(&self, provider: &Provider, key: &HostKey) -> State {
+        let trusted = match provider.host_keys {
+            HostKeys::FirstUse => true,
+            HostKeys::Console => self.node.console.is_some_and(|console| key.stands_on(console)),
+        };
+        if trusted {
+            State::Booting { up: Some(key.clone()) }
+        } else if self.active_for() > provider.boot_timeout && self.node.console.is_some() {
+            State::Failed(FailedWhy::KeyNotOnConsole { within: provider.boot_timeout })
+        } else {
+            State::Booting { up: None }
+        }
+    }
+
+    fn no_ssh(&self, pool: &Pool, provider: &Provider, why: &str) -> State {
+        // Once its key is pinned a script may run, and reboot the machine: it has both timeouts then.
+        let pinned = self.node.marks.hostkey.is_some();
+        let within = if pinned { provider.boot_timeout + pool.ready_timeout } else { provider.boot_timeout };
+        if self.active_for() > within {
+            State::Failed(FailedWhy::NoSsh { within, why: why.to_owned() })
+        } else if pinned {
+            State::Preparing
+        } else {
+            State::Booting { up: None }
+        }
+    }
+
+    fn active_for(&self) -> SignedDuration {
+        since(self.node.server.launched.unwrap_or(self.node.server.created), self.now)
+    }
+
+    fn joining(&self, at: Timestamp) -> State {
+        let AgentSight::Seen(agent) = self.node.agent else {
+            return match self.node.agent {
+                AgentSight::Absent => State::ToRegister,
+                AgentSight::Gap | AgentSight::Seen(_) => State::Joining { start: false },
+            };
+        };
+        if agent.online() || agent.temporarily_offline {
+            return self.joined();
+        }
+        let timeout = self.node.pool.map(|pool| pool.online_timeout);
+        match timeout {
+            Some(within) if since(at, self.now) > within && !self.mass => State::Failed(FailedWhy::NotOnline { within }),
+            Some(_) | None => State::Joining {
+                start: matches!(self.node.machine, Some(MachineSight::Up { facts: Some(facts), .. }) if !facts.agent_running),
+            },
+        }
+    }
+
+    /// It was online once.
+    fn joined(&self) -> State {
+        let marks = &self.node.marks;
+        let agent = match self.node.agent {
+            AgentSight::Seen(agent) => agent,
+            AgentSight::Absent => return State::Orphan,
+            // Behind a gap it counts as its marks say.
+            AgentSight::Gap => {
+                return match &marks.used {
+                    Some(used) => State::Used(UsedWhy::Marked(used.text.clone())),
+                    None => State::Ready,
+                };
+            }
+        };
+        if let Some(why) = self.used(agent) {
+            return State::Used(why);
+        }
+        if agent.temporarily_offline && !agent.channel_lost() {
+            return self.offline_by_somebody(agent);
+        }
+        if agent.offline { self.lost() } else { State::Ready }
+    }
+
+    fn used(&self, agent: &Computer) -> Option<UsedWhy> {
+        let marks = &self.node.marks;
+        if let Some(used) = &marks.used {
+            return Some(UsedWhy::Marked(used.text.clone()));
+        }
+        if agent.temporarily_offline
+            && let Some(cause) = &agent.cause
+        {
+            let gearman = self.node.pool.is_none_or(|pool| pool.used_when.contains(&UsedWhen::Gearman));
+            if cause.is_gearman() && gearman {
+                return Some(UsedWhy::Gearman);
+            }
+            if cause.is_ours() {
+                return Some(UsedWhy::OurMark);
+            }
+        }
+        let single_use = self.node.pool.is_none_or(|pool| pool.single_use);
+        (agent.online() && marks.busy.is_some() && single_use).then_some(UsedWhy::SeenBusy)
+    }
+
+    fn offline_by_somebody(&self, agent: &Computer) -> State {
+        let cause = agent.cause.as_ref();
+        let Some(monitor) = cause.and_then(|cause| cause.monitor()) else {
+            let text = cause.and_then(|cause| cause.text()).unwrap_or("marked offline without a reason");
+            return State::Kept(KeptWhy::Person(text.to_owned()));
+        };
+        let name = monitor.to_owned();
+        match (&self.node.marks.busy, self.mass) {
+            (_, true) => State::Lost { until: None },
+            (Some(_), false) => State::Used(UsedWhy::Monitor(name)),
+            (None, false) => State::Failed(FailedWhy::Monitor(name)),
+        }
+    }
+
+    /// Not there, and nobody said so: marked, and after the grace given up.
+    fn lost(&self) -> State {
+        let until = self.lost_until();
+        if self.mass || until.is_none_or(|until| self.now < until) {
+            return State::Lost { until };
+        }
+        let marks = &self.node.marks;
+        match (&marks.used, &marks.busy) {
+            (Some(used), _) => State::Used(UsedWhy::Marked(used.text.clone())),
+            (None, Some(_)) => State::Used(UsedWhy::SeenBusy),
+            (None, None) => State::Failed(FailedWhy::Lost),
+        }
+    }
+}
+
+/// A time after a duration; the end of time where that is past it.
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+impl State {
+    /// The word of listings and of the plan's table.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Deleting => "deleting",
+            Self::Busy => "busy",
+            Self::Held(_) => "held",
+            Self::HoldOver | Self::Retiring(_) => "retiring",
+            Self::Launching => "launching",
+            Self::Failed(_) => "failed",
+            Self::Kept(_) => "kept",
+            Self::Booting { .. } => "booting",
+            Self::Preparing => "preparing",
+            Self::ToRegister => "registering",
+            Self::Joining { .. } => "joining",
+            Self::Orphan => "orphan",
+            Self::Used(_) => "used",
+            Self::Lost { .. } => "lost",
+            Self::Ready => "ready",
+        }
+    }
+
+    /// On its way to ready, without a person.
+    pub fn is_coming(&self) -> bool {
+        matches!(
+            self,
+            Self::Launching
+                | Self::Booting { .. }
+                | Self::Preparing
+                | Self::ToRegister
+                | Self::Joining { .. }
+                | Self::Lost { .. }
+        )
+    }
+
+    /// In BUILD or booting: what `max-concurrent-launches` counts.
+    pub fn is_launching(&self) -> bool {
+        matches!(self, Self::Launching | Self::Booting { .. })
+    }
+}

@@ -1,0 +1,43 @@
+//! Observing, in two rounds and no third: the lists, then what the lists leave open, asked side by side.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+
+use crate::desired::Desired;
+use crate::node::asks;
+use crate::observed::{Answer, Ask, Gap, Observed, ThisRun};
+use crate::world::World;
+
+/// How many questions are asked at one time. Most are SSH connects that wait up to 3 s for a machine that boots: with 16, the
+/// hundred machines of a full refill cost one pass 20 s at worst, and none of them holds up the others.
+const WIDTH: usize = 16;
+
+/// Everything that a plan is made from.
+pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: &dyn Fn() -> Timestamp) -> Observed {
+    let lists = world.lists(desired);
+    let asks: Vec<Ask> = asks(desired, &lists, this_run, clock()).into_iter().collect();
+    let answers = answer_all(world, &asks);
+    Observed { lists, answers, this_run: this_run.clone() }
+}
+
+fn answer_all(world: &dyn World, asks: &[Ask]) -> Vec<(Ask, Result<Answer, Gap>)> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(Vec::with_capacity(asks.len()));
+    let work = || {
+        while let Some(ask) = asks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let answer = world.answer(ask);
+            answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((ask.clone(), answer));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..WIDTH.min(asks.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    answers
+}

@@ -1,0 +1,127 @@
+//! How many nodes each pool has and lacks. Pure counting; who gets scarce room is `share`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::desired::Desired;
+use crate::names::{PoolName, ProviderName};
+use crate::node::{Joined, Node, State};
+use crate::observed::Observed;
+
+/// A pool's nodes by what they count as: each node in exactly one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    pub ready: u32,
+    pub busy: u32,
+    /// Launching, booting, preparing, registering, joining, lost within the grace; and accepted creates no list shows yet.
+    pub coming: u32,
+    /// Used, orphaned or retiring.
+    pub used: u32,
+    /// By a person, or in a state no rule speaks of.
+    pub held: u32,
+    pub failed: u32,
+    pub deleting: u32,
+    /// `min-ready`.
+    pub want: u32,
+    /// `max-servers`.
+    pub max: u32,
+    /// Without single use a busy node comes back, and counts as ready.
+    pub busy_counts: bool,
+}
+
+impl Counts {
+    /// What counts as capacity.
+    pub fn have(&self) -> u32 {
+        self.ready + self.coming + if self.busy_counts { self.busy } else { 0 }
+    }
+
+    pub fn need(&self) -> u32 {
+        self.want.saturating_sub(self.have())
+    }
+
+    /// Servers, whatever their state.
+    pub fn servers(&self) -> u32 {
+        let Self { ready, busy, coming, used, held, failed, deleting, want: _, max: _, busy_counts: _ } = self;
+        ready + busy + coming + used + held + failed + deleting
+    }
+
+    fn add(&mut self, node: &Node<'_>) {
+        let field = match &node.state {
+            State::Ready => &mut self.ready,
+            State::Busy => &mut self.busy,
+            State::Deleting => &mut self.deleting,
+            State::Failed(_) => &mut self.failed,
+            State::Held(_) | State::HoldOver | State::Kept(_) => &mut self.held,
+            State::Used(_) | State::Orphan | State::Retiring(_) => &mut self.used,
+            State::Launching
+            | State::Booting { .. }
+            | State::Preparing
+            | State::ToRegister
+            | State::Joining { .. }
+            | State::Lost { .. } => &mut self.coming,
+        };
+        *field += 1;
+    }
+}
+
+/// The counts of every pool of the desired state.
+pub fn counts(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> BTreeMap<PoolName, Counts> {
+    let mut counts: BTreeMap<PoolName, Counts> = desired
+        .pools
+        .values()
+        .map(|pool| {
+            let start =
+                Counts { want: pool.min_ready, max: pool.max_servers, busy_counts: !pool.single_use, ..Counts::default() };
+            (pool.name.clone(), start)
+        })
+        .collect();
+    for node in &joined.nodes {
+        if let Some(count) = node.pool_name().and_then(|pool| counts.get_mut(pool)) {
+            count.add(node);
+        }
+    }
+    for launched in observed.this_run.unlisted(&listed(observed), now) {
+        if let Some(count) = counts.get_mut(&launched.pool) {
+            count.coming += 1;
+        }
+    }
+    counts
+}
+
+/// The names of all servers that a list shows.
+pub fn listed(observed: &Observed) -> BTreeSet<&str> {
+    let lists = observed.lists.providers.values().filter_map(|list| list.as_ref().ok());
+    lists.flat_map(|list| &list.servers).map(|server| server.name.as_str()).collect()
+}
+
+/// A provider's servers of ours, in whatever role and state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Load {
+    pub servers: u32,
+    /// In BUILD or booting.
+    pub launching: u32,
+}
+
+/// The load of every provider that was seen.
+pub fn loads(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> BTreeMap<ProviderName, Load> {
+    let controller = &desired.controller.id;
+    let mut loads: BTreeMap<ProviderName, Load> = BTreeMap::new();
+    for (name, list) in &observed.lists.providers {
+        let Ok(list) = list else { continue };
+        let ours = list.servers.iter().filter(|server| {
+            server.metadata.get(crate::observed::Mark::Controller.key()).map(String::as_str) == Some(controller.as_str())
+        });
+        let servers = u32::try_from(ours.count()).unwrap_or(u32::MAX);
+        loads.insert(name.clone(), Load { servers, launching: 0 });
+    }
+    for node in joined.nodes.iter().filter(|node| node.state.is_launching()) {
+        loads.entry(node.provider.clone()).or_default().launching += 1;
+    }
+    for launched in observed.this_run.unlisted(&listed(observed), now) {
+        let load = loads.entry(launched.provider.clone()).or_default();
+        load.servers += 1;
+        load.launching += 1;
+    }
+    loads
+}

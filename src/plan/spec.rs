@@ -1,0 +1,80 @@
+//! `poolkeeper_spec`: a digest of each input that a node is made from, so that a plan can name what drifted.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::desired::{AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Launcher, Pool, PoolImage, Provider};
+
+/// The version of the digests below. A spec of another version is never drift: its nodes age out.
+const VERSION: &str = "v1";
+
+/// `v1 flavor=1a2b3c4d image=... net=... data=... script=... fs=... labels=... target=... exec=...`: fixed order, at most 255
+/// characters. Counts, timeouts and `paused` are not in it: changing them replaces no node.
+pub fn spec(pool: &Pool, provider: &Provider) -> String {
+    let mut text = VERSION.to_owned();
+    for (name, digest) in inputs(pool, provider) {
+        let _ = write!(text, " {name}={digest}");
+    }
+    text
+}
+
+fn inputs(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
+    let flavor = match &pool.flavor {
+        FlavorChoice::Name(name) => Digest::of(&["name", name]),
+        FlavorChoice::AtLeast { min_ram, name_contains } => Digest::of(&["at-least", &min_ram.to_string(), name_contains]),
+    };
+    let image = match &pool.image {
+        PoolImage::Snapshot(name) => Digest::of(&["snapshot", name.as_str()]),
+        PoolImage::Glance(name) => Digest::of(&["glance", name]),
+    };
+    let data = Digest::of(&[
+        pool.user_data.as_deref().unwrap_or_default(),
+        provider.key_name.as_deref().unwrap_or_default(),
+        if provider.config_drive { "config-drive" } else { "" },
+    ]);
+    let script = crate::plan::ready_run::digest(pool);
+    let fs = Digest::of(&[pool.agent.remote_fs.as_str(), pool.user_home.as_str()]);
+    let target = Digest::of(&[pool.target.as_str()]);
+    [
+        ("flavor", flavor),
+        ("image", image),
+        ("net", network(provider)),
+        ("data", data),
+        ("script", script),
+        ("fs", fs),
+        ("labels", Digest::of(&pool.labels)),
+        ("target", target),
+        ("exec", executors(pool.executors, &pool.agent)),
+    ]
+}
+
+fn network(provider: &Provider) -> Digest {
+    let AddressChoice { network, family } = &provider.address;
+    let mut parts: Vec<String> = provider.networks.iter().map(|network| format!("network {network}")).collect();
+    parts.extend(provider.security_groups.iter().map(|group| format!("group {group}")));
+    parts.push(format!("address {network:?} {family:?} {:?}", provider.floating_ip_network));
+    Digest::of(&parts)
+}
+
+fn executors(executors: u32, agent: &Agent) -> Digest {
+    let mode = match agent.mode {
+        AgentMode::Exclusive => "exclusive",
+        AgentMode::Normal => "normal",
+    };
+    let launcher = match &agent.launcher {
+        Launcher::Ssh { port, java_path, jvm_options, host_key } => {
+            format!("ssh {port} {java_path:?} {jvm_options:?} {host_key:?}")
+        }
+        Launcher::Inbound { start } => format!("inbound {start:?}"),
+    };
+    Digest::of(&[executors.to_string().as_str(), mode, &launcher])
+}
+
+/// The inputs that differ; empty when the node's spec is of another version or there is none.
+pub fn drifted(node_spec: Option<&str>, pool: &Pool, provider: &Provider) -> Vec<&'static str> {
+    let Some(rest) = node_spec.and_then(|spec| spec.strip_prefix(VERSION)) else { return Vec::new() };
+    let have: BTreeMap<&str, &str> = rest.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
+    let changed =
+        inputs(pool, provider).into_iter().filter(|(name, digest)| have.get(name).is_some_and(|old| *old != digest.as_str()));
+    changed.map(|(name, _)| name).collect()
+}

@@ -1,0 +1,248 @@
+//! A plan as a person reads it: gaps first, deletions before creations, counts per pool, and one line of sum.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::style::{Role, Style, wrap};
+use super::table::{Column, left, right, table};
+use crate::names::PoolName;
+use crate::observed::{Account, Gap, Source};
+use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Verb, WaitsFor};
+
+/// The whole plan; one line when there is nothing to do and nothing to say.
+pub fn plan_text(plan: &Plan, style: Style) -> String {
+    if plan.is_empty() && plan.gaps.is_empty() && !plan.under_way() && plan.pools.iter().all(|pool| pool.waits_for.is_none()) {
+        return nothing_to_do(plan);
+    }
+    let mut text = head(&plan.head, style);
+    for gap in &plan.gaps {
+        text.push_str(&gap_text(gap, style));
+    }
+    text.push('\n');
+    for chain in &plan.chains {
+        match chain.verb {
+            Verb::Create => {}
+            Verb::Delete | Verb::Retire | Verb::Mark | Verb::Boot => text.push_str(&chain_text(chain, style)),
+        }
+    }
+    for (create, because, count) in creates(&plan.chains) {
+        text.push_str(&create_text(create, because, count, style));
+    }
+    if !plan.chains.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&pools(plan, style));
+    text.push('\n');
+    text.push_str(&sum(plan));
+    text
+}
+
+fn nothing_to_do(plan: &Plan) -> String {
+    let nodes: u32 = plan.pools.iter().map(|pool| pool.counts.servers()).sum();
+    let counted: Vec<String> = states(plan).into_iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let counted = if counted.is_empty() { String::new() } else { format!(", {}", counted.join(", ")) };
+    format!("{}: nothing to do ({}{counted})\n", plan.head.controller, plural(nodes, "node"))
+}
+
+/// How many nodes of all pools are in which state; zeros left out.
+fn states(plan: &Plan) -> Vec<(&'static str, u32)> {
+    let total = |field: fn(&crate::plan::Counts) -> u32| plan.pools.iter().map(|pool| field(&pool.counts)).sum::<u32>();
+    let counts = [
+        ("ready", total(|c| c.ready)),
+        ("busy", total(|c| c.busy)),
+        ("coming", total(|c| c.coming)),
+        ("used", total(|c| c.used)),
+        ("held", total(|c| c.held)),
+        ("failed", total(|c| c.failed)),
+        ("deleting", total(|c| c.deleting)),
+    ];
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+pub fn plural(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn count_of(things: usize, what: &str) -> String {
+    plural(u32::try_from(things).unwrap_or(u32::MAX), what)
+}
+
+fn head(head: &Head, style: Style) -> String {
+    let revision = head.revision.as_ref().map(|revision| format!(" (desired-state at {revision})")).unwrap_or_default();
+    let mut text = format!(
+        "{}: {}, {}, {}{revision}\n",
+        head.controller,
+        count_of(head.providers.len(), "provider"),
+        count_of(head.targets.len(), "target"),
+        count_of(head.pools, "pool"),
+    );
+    let providers = head.providers.iter().map(|provider| {
+        let servers = format!("{} of {} servers", provider.servers, provider.max_servers);
+        match &provider.account {
+            Some(Account { file, cloud, project, user }) => {
+                format!("{}: cloud {cloud} of {file}, project {project}, user {user}, {servers}", provider.name)
+            }
+            None => format!("{}: not seen", provider.name),
+        }
+    });
+    let targets = head.targets.iter().map(|target| {
+        let version =
+            target.version.as_ref().map_or_else(|| "Jenkins or Hudson".to_owned(), |version| format!("Jenkins {version}"));
+        format!("{}: {}", target.name, if target.seen { version } else { "not seen".to_owned() })
+    });
+    let line: Vec<String> = providers.chain(targets).collect();
+    for line in wrap(&line.join(" · "), style.width, 0, 2).iter().enumerate() {
+        let indent = if line.0 == 0 { "" } else { "  " };
+        let _ = writeln!(text, "{indent}{}", line.1);
+    }
+    text
+}
+
+/// What was not seen, and what that stops.
+pub fn gap_text(gap: &Gap, style: Style) -> String {
+    let stops = match &gap.source {
+        Source::Provider(_) => "every launch of pools that use it, and every deletion there",
+        Source::Target(_) => "every deletion of nodes registered there; launches go on, registration waits",
+        Source::Server(..) => "this machine's next step",
+    };
+    let mut text = String::new();
+    for (at, line) in wrap(&gap.to_string(), style.width, 5, 5).into_iter().enumerate() {
+        let lead = if at == 0 { style.paint(Role::Warning, "gap: ") } else { "     ".to_owned() };
+        let _ = writeln!(text, "{lead}{line}");
+    }
+    for (at, line) in wrap(stops, style.width, 12, 12).into_iter().enumerate() {
+        let _ = writeln!(text, "     {}{line}", if at == 0 { "stops: " } else { "       " });
+    }
+    text
+}
+
+/// Where the reasons of a plan's lines begin.
+const REASON_COLUMN: usize = 40;
+
+fn chain_text(chain: &Chain, style: Style) -> String {
+    let (sign, role, word) = match chain.verb {
+        Verb::Delete => ("-", Role::Removed, "delete"),
+        Verb::Retire => ("-", Role::Removed, "retire"),
+        Verb::Mark => ("~", Role::Changed, "note"),
+        Verb::Boot => ("~", Role::Changed, "boot"),
+        Verb::Create => ("+", Role::Added, "create"),
+    };
+    line(sign, role, word, chain.subject.name.as_str(), &chain.because.to_string(), style)
+}
+
+fn line(sign: &str, role: Role, word: &str, what: &str, why: &str, style: Style) -> String {
+    let start = format!("{sign} {word:<7} {what}");
+    let gap = REASON_COLUMN.saturating_sub(start.chars().count()).max(2);
+    let column = start.chars().count() + gap;
+    let mut text = format!("{}{}", style.paint(role, &start), " ".repeat(gap));
+    for (at, piece) in wrap(why, style.width, column, column).into_iter().enumerate() {
+        if at > 0 {
+            text.push_str(&" ".repeat(column));
+        }
+        let _ = writeln!(text, "{}", style.paint(Role::Dim, &piece));
+    }
+    text
+}
+
+/// Creates that differ in their name alone are one line with a count; the reason is the first one's.
+fn creates(chains: &[Chain]) -> Vec<(&CreateServer, &Because, usize)> {
+    let mut kinds: Vec<(&CreateServer, &Because, usize)> = Vec::new();
+    for chain in chains {
+        for action in &chain.actions {
+            let Act::CreateServer(create) = &action.act else { continue };
+            match kinds.iter_mut().find(|(other, _, _)| same_kind(other, create)) {
+                Some((_, _, count)) => *count += 1,
+                None => kinds.push((create, &chain.because, 1)),
+            }
+        }
+    }
+    kinds
+}
+
+fn same_kind(a: &CreateServer, b: &CreateServer) -> bool {
+    (&a.pool, &a.provider, &a.image, &a.flavor, &a.availability_zone)
+        == (&b.pool, &b.provider, &b.image, &b.flavor, &b.availability_zone)
+}
+
+fn create_text(create: &CreateServer, because: &Because, count: usize, style: Style) -> String {
+    let what = format!("{} x{count}", create.pool);
+    let mut text = line("+", Role::Added, "create", &what, &because.to_string(), style);
+    let zone = create.availability_zone.as_ref().map(|zone| format!(", {zone}")).unwrap_or_default();
+    let from = format!(
+        "from {} ({}), {}{zone}, in {}",
+        create.image_name,
+        crate::names::short(create.image.as_str()),
+        create.flavor_name,
+        create.provider
+    );
+    for piece in wrap(&from, style.width, 12, 12) {
+        let _ = writeln!(text, "            {}", style.paint(Role::Dim, &piece));
+    }
+    text
+}
+
+const POOL_COLUMNS: [Column; 9] = [
+    left("pool"),
+    right("ready"),
+    right("busy"),
+    right("coming"),
+    right("used"),
+    right("held"),
+    right("failed"),
+    right("want"),
+    left("waits for"),
+];
+
+fn pools(plan: &Plan, style: Style) -> String {
+    let rows: Vec<Vec<String>> = plan
+        .pools
+        .iter()
+        .map(|pool| {
+            let counts = &pool.counts;
+            let numbers = [counts.ready, counts.busy, counts.coming, counts.used, counts.held, counts.failed, counts.want];
+            let mut row = vec![pool.name.to_string()];
+            row.extend(numbers.map(|number| number.to_string()));
+            row.push(pool_waits(plan, &pool.name, pool.waits_for.as_ref()));
+            row
+        })
+        .collect();
+    table(&POOL_COLUMNS, &rows, style)
+}
+
+/// The pool's own reason, else what its nodes on the way wait for.
+fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
+    if let Some(own) = own {
+        return own.to_string();
+    }
+    let mut counted: BTreeMap<String, u32> = BTreeMap::new();
+    for wait in plan.waits.iter().filter(|wait| wait.subject.pool.as_ref() == Some(pool) && wait.waits_for.is_under_way()) {
+        *counted.entry(wait.waits_for.to_string()).or_default() += 1;
+    }
+    let texts: Vec<String> =
+        counted.into_iter().map(|(what, count)| if count == 1 { what } else { format!("{what} ({count})") }).collect();
+    texts.join(", ")
+}
+
+fn sum(plan: &Plan) -> String {
+    let of = |verb: Verb| plan.chains.iter().filter(|chain| chain.verb == verb).count();
+    let parts = [
+        (of(Verb::Create), "to create"),
+        (of(Verb::Delete), "to delete"),
+        (of(Verb::Retire), "to retire"),
+        (of(Verb::Boot), "to boot on"),
+        (of(Verb::Mark), "to note"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
+    let kept: Vec<String> = states(plan)
+        .into_iter()
+        .filter(|(state, _)| matches!(*state, "held" | "failed" | "busy"))
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    if !kept.is_empty() {
+        let _ = write!(text, ". Kept: {}", kept.join(", "));
+    }
+    text.push('\n');
+    text
+}

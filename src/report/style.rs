@@ -1,0 +1,78 @@
+//! Colour, where a terminal wants it. Every screen is complete without.
+
+/// Whether and how text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Style {
+    pub colour: bool,
+    /// Columns of the screen.
+    pub width: usize,
+}
+
+/// What a text is, not how it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Added,
+    Removed,
+    Changed,
+    Dim,
+    Warning,
+    Error,
+    Hint,
+}
+
+impl Style {
+    /// The width that screens are made for.
+    pub const WIDTH: usize = 80;
+
+    pub fn plain() -> Self {
+        Self { colour: false, width: Self::WIDTH }
+    }
+
+    pub fn paint(self, role: Role, text: &str) -> String {
+        let code = match role {
+            Role::Added => "32",
+            Role::Removed | Role::Error => "31",
+            Role::Changed | Role::Warning => "33",
+            Role::Dim => "2",
+            Role::Hint => "36",
+        };
+        if self.colour && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Wraps at spaces to a width; the lines after the first are indented. A word longer than a line stays whole.
+pub fn wrap(text: &str, width: usize, first: usize, indent: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut room = width.saturating_sub(first);
+    for word in text.split(' ') {
+        let needed = word.chars().count() + usize::from(!line.is_empty());
+        if !line.is_empty() && line.chars().count() + needed > room {
+            lines.push(std::mem::take(&mut line));
+            room = width.saturating_sub(indent);
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_at_spaces_and_keeps_long_words() {
+        assert_eq!(wrap("one two three", 9, 2, 4), ["one two", "three"]);
+        assert_eq!(wrap("https://integration.example.org/ci/ x", 10, 0, 2), ["https://integration.example.org/ci/", "x"]);
+    }
+
+    #[test]
+    fn no_colour_no_escape() {
+        assert_eq!(Style::plain().paint(Role::Added, "+"), "+");
+        assert!(Style { colour: true, width: 80 }.paint(Role::Added, "+").contains("\u{1b}[32m"));
+    }
+}
