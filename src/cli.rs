@@ -1,1 +1,105 @@
 //! The command line, as clap reads it. No behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::desired::units;
+
+/// Keeps pools of disposable CI nodes filled on OpenStack and Jenkins
+///
+/// Reads the desired pools from a directory, looks at the cloud and at Jenkins, says what it would change and why, and
+/// changes it. There is no daemon and no database: a timer runs `apply`, and you can run the same by hand.
+#[derive(Debug, Parser)]
+#[command(name = "poolkeeper", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The directory with controller.yaml, pools/ and images/
+    #[arg(long, global = true, value_name = "DIR", env = "POOLKEEPER_DESIRED_STATE", default_value = "/etc/poolkeeper/desired-state")]
+    pub desired_state: PathBuf,
+    /// More: -v reasons, -vv every HTTP request and answer (secrets hidden)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the desired state's files alone, without a network
+    Validate,
+    /// Print what is there, as JSON
+    Observe,
+    /// Say what apply would do and why, and do nothing
+    Plan(PlanArgs),
+    /// Plan, then carry it out
+    Apply(ApplyArgs),
+    /// List every node
+    List(ListArgs),
+    /// Show plan, apply and list on an embedded cloud and Jenkins
+    #[cfg(feature = "sandbox")]
+    Demo,
+    /// Serve an embedded cloud and Jenkins to try commands on, until interrupted
+    #[cfg(feature = "sandbox")]
+    Sandbox(SandboxArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Exit with 4 when there is something to do
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Only this pool; may be given several times
+    #[arg(long, value_name = "POOL")]
+    pub pool: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Do not ask; needed where there is no terminal
+    #[arg(long)]
+    pub yes: bool,
+    /// Begin nothing after this time
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = units::duration)]
+    pub deadline: SignedDuration,
+    /// Go on until only time, a person or an unseen service can change anything; no deadline
+    #[arg(long, conflicts_with = "deadline")]
+    pub until_converged: bool,
+    /// How long to wait for another run's lock
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+    /// Only this pool; may be given several times
+    #[arg(long, value_name = "POOL")]
+    pub pool: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Where its clouds.yaml, keys and desired state are written
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Which Jenkins it plays: hudson-3.3.2, 1.651.2, 2.46.1, 2.462.3 or 2.568.2
+    #[arg(long, value_name = "VERSION", default_value = "2.462.3")]
+    pub jenkins: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
