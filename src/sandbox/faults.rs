@@ -1,0 +1,186 @@
+//! What goes wrong in the world and when: how long things take, a server's fate, outages, refusals, kill points.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::names::PoolName;
+use crate::observed::Source;
+use crate::world::ActErrorKind;
+
+/// How long each thing takes, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delays {
+    /// From the create call until ACTIVE or ERROR.
+    pub build: u32,
+    /// From ACTIVE until SSH answers.
+    pub ssh: u32,
+    /// A script, start to exit.
+    pub script: u32,
+    /// From an agent's start, or a lost connection, until it is online.
+    pub agent: u32,
+    /// From the delete call until Nova answers 404.
+    pub delete: u32,
+    /// A controller's restart: nothing is answered meanwhile.
+    pub restart: u32,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self { build: 5, ssh: 8, script: 4, agent: 6, delete: 1, restart: 20 }
+    }
+}
+
+/// What becomes of a server. The default: all goes well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fate {
+    pub build: BuildFate,
+    /// ACTIVE without an address.
+    pub no_address: bool,
+    pub ssh: SshFate,
+    /// Its host key never stands on the console.
+    pub silent_console: bool,
+    pub script: ScriptFate,
+    pub agent: AgentFate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BuildFate {
+    #[default]
+    Active,
+    /// ERROR, with Nova's fault message.
+    Error(String),
+    /// BUILD for ever.
+    Stuck,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SshFate {
+    #[default]
+    Answers,
+    /// Connection refused, for ever.
+    Never,
+    /// A host key, but no user gets in.
+    LoginRefused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ScriptFate {
+    #[default]
+    Passes,
+    Exits {
+        status: i32,
+        output: String,
+    },
+    Hangs,
+    /// The process goes without leaving a status.
+    Vanishes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AgentFate {
+    #[default]
+    Connects,
+    /// It runs and never comes online.
+    NeverOnline,
+    /// The process ends at once.
+    Dies,
+}
+
+/// Whether a dropped call was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drop {
+    BeforeEffect,
+    AfterEffect,
+}
+
+/// A call of the `World` that is answered with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActFault {
+    /// `Act::kind`.
+    pub kind: &'static str,
+    pub error: ActErrorKind,
+    pub said: String,
+    /// Carried out all the same: an answer that got lost.
+    pub done: bool,
+    pub times: u32,
+}
+
+/// A request over HTTP that is answered otherwise than asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpFault {
+    /// Part of `METHOD /path?query`.
+    pub of: String,
+    pub answer: HttpFaultAnswer,
+    pub times: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpFaultAnswer {
+    /// The connection is closed without an answer.
+    Drop(Drop),
+    /// This status, these headers, this body; nothing is done.
+    Say { status: u16, headers: Vec<(String, String)>, body: String },
+    /// Half of the true answer's body under its whole Content-Length.
+    Half,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// A service that answers nothing, and what a client sees instead.
+    pub outages: BTreeMap<Source, String>,
+    /// Of the next servers, in the order of their creation.
+    pub next_fates: VecDeque<Fate>,
+    /// Of all further servers that carry the pool's mark.
+    pub pool_fates: BTreeMap<PoolName, Fate>,
+    pub act: Vec<ActFault>,
+    pub http: Vec<HttpFault>,
+    stop: Option<(u64, Drop)>,
+    stopped: bool,
+    calls: u64,
+}
+
+impl Faults {
+    /// How many calls were counted: acts of the `World`, requests over HTTP, commands over SSH.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Call number `call` (the next one is `calls() + 1`) and all that follow are dropped, until `resume`.
+    pub fn stop_at(&mut self, call: u64, drop: Drop) {
+        self.stop = Some((call, drop));
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    pub fn resume(&mut self) {
+        self.stop = None;
+        self.stopped = false;
+    }
+
+    /// Counts a call. Some: it is dropped.
+    pub(super) fn admit(&mut self) -> Option<Drop> {
+        if self.stopped {
+            return Some(Drop::BeforeEffect);
+        }
+        self.calls += 1;
+        match self.stop {
+            Some((at, drop)) if at == self.calls => {
+                self.stopped = true;
+                Some(drop)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn act_fault(&mut self, kind: &str) -> Option<ActFault> {
+        let fault = self.act.iter_mut().find(|fault| fault.kind == kind && fault.times > 0)?;
+        fault.times -= 1;
+        Some(fault.clone())
+    }
+
+    pub(super) fn fate(&mut self, pool: Option<&str>) -> Fate {
+        let of_pool = pool.and_then(|pool| self.pool_fates.get(pool)).cloned();
+        self.next_fates.pop_front().or(of_pool).unwrap_or_default()
+    }
+}

@@ -1,0 +1,342 @@
+//! The whole state, and what happens in it: creates, deletions, and what each second brings.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::clock::{Clock, Ids};
+use super::cloud::{Cloud, CloudServer, Limits, NewServer, flavor};
+use super::faults::{AgentFate, Delays, Fate, Faults};
+use super::generation::Generation;
+use super::jenkins::{Cause, Channel, Jenkins, NodeLauncher, Why};
+use super::machine::{KeySeed, Machine, text_key};
+use super::refusal::Refusal;
+use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
+use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus};
+
+#[derive(Debug)]
+pub struct State {
+    pub clock: Clock,
+    pub ids: Ids,
+    pub clouds: BTreeMap<ProviderName, Cloud>,
+    pub jenkins: BTreeMap<TargetName, Jenkins>,
+    pub machines: BTreeMap<ServerId, Machine>,
+    pub delays: Delays,
+    pub faults: Faults,
+    /// Every changing call that was carried out, in order.
+    pub log: Vec<Change>,
+    /// Builds that a deletion of their agent or server killed: always a fault of who deleted.
+    pub killed_builds: Vec<KilledBuild>,
+    /// Every server as it was when its deletion was accepted.
+    pub deleted_servers: Vec<Server>,
+    /// Makes the public host key from a machine's seed.
+    pub host_key_of: fn(&KeySeed) -> HostKey,
+    addresses: u32,
+}
+
+/// A changing call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub at: Timestamp,
+    /// `Act::kind` where there is one, else the service's own word.
+    pub kind: &'static str,
+    /// The node's or server's name.
+    pub name: String,
+    /// The marks, the message or what else says which.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KilledBuild {
+    pub at: Timestamp,
+    pub target: TargetName,
+    pub node: NodeName,
+    pub url: String,
+    /// `doDelete`, `DELETE server`.
+    pub by: &'static str,
+}
+
+impl State {
+    pub(super) fn new(start: Timestamp, seed: u64) -> Self {
+        Self {
+            clock: Clock::new(start),
+            ids: Ids::new(seed),
+            clouds: BTreeMap::new(),
+            jenkins: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            delays: Delays::default(),
+            faults: Faults::default(),
+            log: Vec::new(),
+            killed_builds: Vec::new(),
+            deleted_servers: Vec::new(),
+            host_key_of: text_key,
+            addresses: 0,
+        }
+    }
+
+    pub(super) fn add_provider(&mut self, name: &ProviderName) {
+        let cloud = Cloud {
+            project: "sandbox".to_owned(),
+            project_id: self.ids.hex(32),
+            user: "poolkeeper".to_owned(),
+            user_id: self.ids.hex(32),
+            servers: BTreeMap::new(),
+            images: Vec::new(),
+            flavors: vec![flavor("m1.small", 1, 2048)],
+            networks: Vec::new(),
+            limits: Limits::default(),
+        };
+        self.clouds.entry(name.clone()).or_insert(cloud);
+    }
+
+    pub(super) fn add_target(&mut self, name: &TargetName, generation: Generation) {
+        let session = self.ids.hex(8);
+        self.jenkins.entry(name.clone()).or_insert_with(|| Jenkins::new(generation, "nodepool", session));
+    }
+
+    pub fn cloud(&mut self, provider: &ProviderName) -> Result<&mut Cloud, Refusal> {
+        self.clouds.get_mut(provider).ok_or_else(|| Refusal::new(404, format!("the sandbox has no provider {provider}")))
+    }
+
+    pub fn target(&mut self, target: &TargetName) -> Result<&mut Jenkins, Refusal> {
+        self.jenkins.get_mut(target).ok_or_else(|| Refusal::new(404, format!("the sandbox has no target {target}")))
+    }
+
+    pub fn log(&mut self, kind: &'static str, name: impl Into<String>, detail: impl Into<String>) {
+        self.log.push(Change { at: self.clock.now(), kind, name: name.into(), detail: detail.into() });
+    }
+
+    /// `POST /servers`.
+    pub fn create_server(&mut self, provider: &ProviderName, new: NewServer) -> Result<ServerId, Refusal> {
+        let (flavor, networks) = self.cloud(provider)?.check_create(&new)?;
+        let name = new.name.clone();
+        let id = self.insert_server(provider, new, flavor, networks)?;
+        self.log("create-server", name, id.as_str());
+        Ok(id)
+    }
+
+    /// A server that nobody asked the API for, of the first flavor and network.
+    pub(super) fn plant_server(&mut self, provider: &ProviderName, new: NewServer) -> Option<ServerId> {
+        let cloud = self.clouds.get(provider)?;
+        let flavor = cloud.flavors.first()?.clone();
+        let networks = cloud.networks.first().map(|network| network.name.clone()).into_iter().collect();
+        self.insert_server(provider, new, flavor, networks).ok()
+    }
+
+    fn insert_server(
+        &mut self,
+        provider: &ProviderName,
+        new: NewServer,
+        flavor: Flavor,
+        networks: Vec<String>,
+    ) -> Result<ServerId, Refusal> {
+        let id = ServerId::new(self.ids.uuid());
+        let fate = self.faults.fate(new.metadata.get(Mark::Pool.key()).map(String::as_str));
+        let now = self.clock.now();
+        let seen = Server {
+            id: id.clone(),
+            name: new.name,
+            status: ServerStatus::Build,
+            task: Some("scheduling".to_owned()),
+            created: now,
+            launched: None,
+            image: (!new.image.is_empty()).then(|| ImageId::new(new.image)),
+            flavor: flavor.name.clone(),
+            addresses: Vec::new(),
+            availability_zone: new.availability_zone.or_else(|| Some("nova".to_owned())),
+            locked: Some(false),
+            metadata: new.metadata,
+            fault: None,
+        };
+        let server = CloudServer {
+            seen,
+            flavor,
+            networks,
+            security_groups: new.security_groups,
+            key_name: new.key_name,
+            config_drive: new.config_drive,
+            user_data: new.user_data,
+            updated: now,
+            fate,
+            built_at: self.clock.after(self.delays.build),
+            gone_at: None,
+        };
+        self.cloud(provider)?.servers.insert(id.clone(), server);
+        Ok(id)
+    }
+
+    /// `DELETE /servers/ID`.
+    pub fn delete_server(&mut self, provider: &ProviderName, id: &ServerId) -> Result<(), Refusal> {
+        let gone_at = self.clock.after(self.delays.delete);
+        let cloud = self.cloud(provider)?;
+        if !cloud.delete(id, gone_at)? {
+            return Ok(());
+        }
+        let seen = cloud.server(id)?.seen.clone();
+        self.log("delete-server", seen.name.clone(), id.as_str());
+        self.deleted_servers.push(seen);
+        let _machine = self.machines.remove(id);
+        self.drop_dead_channels("DELETE server");
+        Ok(())
+    }
+
+    /// `doDelete`.
+    pub fn delete_agent(&mut self, target: &TargetName, name: &NodeName) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let killed = self.target(target)?.delete(name.as_str(), now)?;
+        let (target, node) = (target.clone(), name.clone());
+        let killed = killed.into_iter().map(|url| KilledBuild {
+            at: now,
+            target: target.clone(),
+            node: node.clone(),
+            url,
+            by: "doDelete",
+        });
+        self.killed_builds.extend(killed);
+        self.log("delete-agent", name.as_str(), "");
+        Ok(())
+    }
+
+    /// One second.
+    pub(super) fn step(&mut self) {
+        self.clock.step();
+        let now = self.clock.now();
+        let providers: Vec<ProviderName> = self.clouds.keys().cloned().collect();
+        for provider in providers {
+            let Some((built, gone)) = self.clouds.get(&provider).map(|cloud| cloud.due(now)) else { continue };
+            for id in built {
+                self.finish_build(&provider, &id);
+            }
+            if let Some(cloud) = self.clouds.get_mut(&provider) {
+                cloud.servers.retain(|id, _| !gone.contains(id));
+            }
+        }
+        for jenkins in self.jenkins.values_mut() {
+            jenkins.step(now);
+        }
+        self.drop_dead_channels("");
+        self.connect_agents();
+    }
+
+    fn finish_build(&mut self, provider: &ProviderName, id: &ServerId) {
+        let now = self.clock.now();
+        let Some(fate) = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id)).map(|server| server.fate.clone())
+        else {
+            return;
+        };
+        let address = self.next_address();
+        let shown = (!fate.no_address).then(|| address.clone());
+        if let Some(server) = self.clouds.get_mut(provider).and_then(|cloud| cloud.servers.get_mut(id)) {
+            server.built(shown, now);
+            if server.seen.status == ServerStatus::Active {
+                self.add_machine(id, address, fate);
+            }
+        }
+    }
+
+    pub(super) fn add_machine(&mut self, id: &ServerId, address: String, fate: Fate) {
+        let key_seed = KeySeed(self.ids.bytes());
+        let machine = Machine {
+            address,
+            key_seed,
+            host_key: (self.host_key_of)(&key_seed),
+            on: true,
+            ssh_at: self.clock.after(self.delays.ssh),
+            fate,
+            scripts: None,
+            runs: BTreeMap::new(),
+            agent: None,
+        };
+        self.machines.insert(id.clone(), machine);
+    }
+
+    /// A loopback address of its own for each machine, from 127.10.1.1 on.
+    pub(super) fn next_address(&mut self) -> String {
+        /// Host numbers a byte of an address has without 0 and 255.
+        const HOSTS: u32 = 254;
+        let at = self.addresses;
+        self.addresses += 1;
+        format!("127.{}.{}.{}", 10 + at / (HOSTS * HOSTS), 1 + at / HOSTS % HOSTS, 1 + at % HOSTS)
+    }
+
+    /// Whether something on a machine holds, or could make, this agent's connection.
+    fn connectable(&self, target: &TargetName, name: &NodeName, launcher: &NodeLauncher) -> bool {
+        let now = self.clock.now();
+        match launcher {
+            NodeLauncher::Elsewhere => true,
+            NodeLauncher::Inbound => self.machines.values().any(|machine| {
+                let runs = machine.agent.as_ref().is_some_and(|agent| agent.target == *target && agent.name == *name);
+                runs && machine.on && machine.fate.agent == AgentFate::Connects
+            }),
+            NodeLauncher::Ssh { host } => self
+                .machines
+                .values()
+                .any(|machine| machine.address == *host && machine.reachable(now) && machine.fate.agent == AgentFate::Connects),
+        }
+    }
+
+    /// Channels whose other end is gone. A build on one dies; `by` is who is to blame, empty: nobody.
+    pub(super) fn drop_dead_channels(&mut self, by: &'static str) {
+        let now = self.clock.now();
+        let mut dead = Vec::new();
+        for (target, jenkins) in &self.jenkins {
+            for node in jenkins.nodes.values().filter(|node| node.channel == Channel::Up) {
+                if !self.connectable(target, &node.name, &node.launcher) {
+                    dead.push((target.clone(), node.name.clone()));
+                }
+            }
+        }
+        for (target, name) in dead {
+            let Some(node) = self.jenkins.get_mut(&target).and_then(|jenkins| jenkins.nodes.get_mut(&name)) else {
+                continue;
+            };
+            node.lose_channel(now);
+            for build in std::mem::take(&mut node.builds) {
+                if !by.is_empty() {
+                    let (target, node) = (target.clone(), name.clone());
+                    self.killed_builds.push(KilledBuild { at: now, target, node, url: build.url, by });
+                }
+            }
+        }
+    }
+
+    fn connect_agents(&mut self) {
+        let now = self.clock.now();
+        let due = self.clock.after(self.delays.agent);
+        let mut may = Vec::new();
+        for (target, jenkins) in self.jenkins.iter().filter(|(_, jenkins)| !jenkins.is_down(now)) {
+            for node in jenkins.visible().filter(|node| node.deleted_at.is_none()) {
+                may.push((target.clone(), node.name.clone(), self.connectable(target, &node.name, &node.launcher)));
+            }
+        }
+        for (target, name, connectable) in may {
+            let Some(node) = self.jenkins.get_mut(&target).and_then(|jenkins| jenkins.nodes.get_mut(&name)) else {
+                continue;
+            };
+            if node.channel == Channel::Up {
+                node.apply_kept_mark();
+            } else if !connectable {
+                node.fail_launch(now, due);
+            } else {
+                let at = *node.connects_at.get_or_insert(due);
+                if at <= now {
+                    node.connect();
+                }
+            }
+        }
+    }
+}
+
+impl super::jenkins::Node {
+    /// A controller that connects by itself says that it failed, again and again.
+    fn fail_launch(&mut self, now: Timestamp, due: Timestamp) {
+        if !matches!(self.launcher, NodeLauncher::Ssh { .. }) {
+            self.connects_at = None;
+            return;
+        }
+        if *self.connects_at.get_or_insert(due) <= now {
+            self.cause = Some(Cause { at: now, why: Why::LaunchFailed });
+            self.connects_at = None;
+        }
+    }
+}
