@@ -23,7 +23,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The directory with controller.yaml, pools/ and images/
-    #[arg(long, global = true, value_name = "DIR", env = "POOLKEEPER_DESIRED_STATE", default_value = "/etc/poolkeeper/desired-state")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "POOLKEEPER_DESIRED_STATE",
+        default_value = "/etc/poolkeeper/desired-state"
+    )]
     pub desired_state: PathBuf,
     /// More: -v reasons, -vv every HTTP request and answer (secrets hidden)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -33,7 +33,7 @@ pub fn table(columns: &[Column], rows: &[Vec<String>], style: Style) -> String {
     }
     for at in 0..columns.len() {
         if let Some(column) = table.column_mut(at) {
-            column.set_padding((0, 2));
+            column.set_padding((0, 1));
             if at + 1 < columns.len() {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }

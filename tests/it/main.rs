@@ -6,4 +6,8 @@ mod jenkins;
 mod loader;
 mod machine;
 mod openstack;
+#[cfg(feature = "sandbox")]
+mod scenarios;
+#[cfg(feature = "sandbox")]
+mod scene;
 mod tidy;

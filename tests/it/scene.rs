@@ -1,0 +1,183 @@
+//! A small deployment on the in-memory world, driven by the real run loop: for every scenario test.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use poolkeeper::desired::units::Share;
+use poolkeeper::desired::{
+    AddressChoice, Agent, AgentMode, Controller, Desired, FlavorChoice, HostKeys, Launcher, Limits, Pool, PoolImage, Provider,
+    ScriptDir, Target, TargetSecret, UsedWhen,
+};
+use poolkeeper::execute::ChainResult;
+use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
+use poolkeeper::observe::observe;
+use poolkeeper::observed::{Server, ThisRun};
+use poolkeeper::plan::{Chain, Plan, plan};
+use poolkeeper::run::{Audience, Options, Outside, Summary, run};
+use poolkeeper::sandbox::{Generation, Sandbox};
+
+pub(crate) const PROVIDER: &str = "eqiad";
+pub(crate) const TARGET: &str = "contint1001";
+pub(crate) const POOL: &str = "ci-jessie";
+
+/// One provider, one target, one pool of two, inbound agents.
+pub(crate) struct Scene {
+    pub(crate) desired: Desired,
+    pub(crate) world: Sandbox,
+    /// Every plan of every run, in order.
+    pub(crate) plans: Mutex<Vec<Plan>>,
+    _lock: tempfile::TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new(generation: Generation) -> Self {
+        let lock = tempfile::tempdir().expect("a directory");
+        let desired = desired(lock.path().join("lock"));
+        let start: Timestamp = "2026-11-25T10:00:00Z".parse().expect("a time");
+        let world = Sandbox::for_desired(&desired, generation, start, 1);
+        Self { desired, world, plans: Mutex::new(Vec::new()), _lock: lock }
+    }
+
+    pub(crate) fn pool(&mut self) -> &mut Pool {
+        self.desired.pools.get_mut(&PoolName::from(POOL)).expect("the pool")
+    }
+
+    /// As `apply --until-converged`.
+    pub(crate) fn converge(&self) -> Summary {
+        self.run(None)
+    }
+
+    /// As the timer's `apply`, with its deadline of 50 s.
+    pub(crate) fn timer(&self) -> Summary {
+        self.run(Some(SignedDuration::from_secs(50)))
+    }
+
+    fn run(&self, deadline: Option<SignedDuration>) -> Summary {
+        let options = Options { deadline, ..Options::default() };
+        // The world's time goes on between passes, as on a wall clock.
+        let pause = |time: SignedDuration| self.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
+        let (clock, stopped) = (|| self.world.now(), AtomicBool::new(false));
+        let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
+        run(&self.desired, &self.world, &options, outside, self).expect("the lock is free")
+    }
+
+    /// What a pass would do now.
+    pub(crate) fn plan(&self) -> Plan {
+        let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| self.world.now());
+        plan(&self.desired, &observed, self.world.now())
+    }
+
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        self.world.servers(&ProviderName::from(PROVIDER))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.servers().into_iter().map(|server| server.name).collect()
+    }
+
+    pub(crate) fn agents(&self) -> Vec<String> {
+        self.world.agents(&TargetName::from(TARGET)).into_iter().map(|agent| agent.name).collect()
+    }
+
+    pub(crate) fn target() -> TargetName {
+        TargetName::from(TARGET)
+    }
+
+    /// The end of every scenario: no build was killed, and nothing is left to do.
+    pub(crate) fn assert_settled(&self) {
+        assert!(self.world.with(|state| state.killed_builds.is_empty()), "a running build was killed");
+        let plan = self.plan();
+        assert!(
+            plan.is_empty(),
+            "left to do: {:#?}",
+            plan.chains.iter().map(|chain| (&chain.subject, &chain.because)).collect::<Vec<_>>()
+        );
+    }
+}
+
+impl Audience for Scene {
+    fn approve(&self, plan: &Plan, _pass: u32) -> bool {
+        self.plans.lock().expect("plans").push(plan.clone());
+        true
+    }
+
+    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+}
+
+fn desired(lock_file: PathBuf) -> Desired {
+    let minutes = SignedDuration::from_mins;
+    let provider = Provider {
+        name: ProviderName::from(PROVIDER),
+        cloud: "contintcloud".into(),
+        region: None,
+        max_servers: 10,
+        max_concurrent_launches: 10,
+        networks: vec!["ci-net".into()],
+        address: AddressChoice::default(),
+        security_groups: vec!["default".into()],
+        availability_zones: Vec::new(),
+        floating_ip_network: None,
+        key_name: Some("ci-key".into()),
+        config_drive: true,
+        host_keys: HostKeys::Console,
+        api_timeout: SignedDuration::from_secs(30),
+        launch_timeout: minutes(15),
+        boot_timeout: minutes(5),
+    };
+    let target = Target {
+        name: TargetName::from(TARGET),
+        url: "http://127.0.0.1:8080/".into(),
+        user: "nodepool".into(),
+        secret: TargetSecret::PasswordFile(PathBuf::from("/etc/poolkeeper/password")),
+        credentials_id: Some("nodepool-ssh".into()),
+    };
+    let controller = Controller {
+        id: ControllerId::from("contint"),
+        providers: BTreeMap::from([(provider.name.clone(), provider)]),
+        targets: BTreeMap::from([(target.name.clone(), target)]),
+        limits: Limits { max_launches_per_run: 10, max_deletes_per_run: Share::Percent(50), mass_offline: Share::Percent(50) },
+        lost_grace: minutes(10),
+        alien_age: minutes(60),
+        lock_file,
+        metrics_file: None,
+        paused: None,
+    };
+    let pool = pool();
+    Desired { controller, images: BTreeMap::new(), pools: BTreeMap::from([(pool.name.clone(), pool)]), revision: None }
+}
+
+fn pool() -> Pool {
+    let minutes = SignedDuration::from_mins;
+    Pool {
+        name: PoolName::from(POOL),
+        image: PoolImage::Glance("image-ci-jessie".into()),
+        flavor: FlavorChoice::Name("m1.medium".into()),
+        providers: vec![ProviderName::from(PROVIDER)],
+        target: TargetName::from(TARGET),
+        labels: vec![POOL.into()],
+        min_ready: 2,
+        max_servers: 4,
+        scripts: Some(Arc::new(ScriptDir { files: BTreeMap::from([("ready.sh".to_owned(), b"#!/bin/sh\n".to_vec())]) })),
+        ready_script: Some("ready.sh".into()),
+        ready_timeout: minutes(10),
+        online_timeout: minutes(5),
+        username: vec!["jenkins".into()],
+        user_home: "/home/jenkins".into(),
+        private_key: PathBuf::from("/etc/poolkeeper/id_ed25519"),
+        ssh_port: 22,
+        user_data: None,
+        executors: 1,
+        single_use: true,
+        used_when: vec![UsedWhen::Gearman],
+        agent: Agent {
+            launcher: Launcher::Inbound { start: None },
+            remote_fs: "/home/jenkins/workspace".into(),
+            mode: AgentMode::Exclusive,
+        },
+        max_ready_age: None,
+        paused: None,
+    }
+}
