@@ -16,3 +16,15 @@ pub const SOME_FAILED: u8 = 5;
 pub const REFUSED: u8 = 6;
 /// Another run holds the lock (`EX_TEMPFAIL` of sysexits.h).
 pub const LOCKED: u8 = 75;
+
+/// The command line asks for something that cannot be: exit with [`USAGE`].
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -23,6 +23,8 @@ pub enum Role {
 impl Style {
     /// The width that screens are made for.
     pub const WIDTH: usize = 80;
+    /// Below this nothing is wrapped any more: a table of names and states needs as much.
+    pub const NARROWEST: usize = 40;
 
     pub fn plain() -> Self {
         Self { colour: false, width: Self::WIDTH }

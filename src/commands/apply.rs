@@ -1,0 +1,124 @@
+//! `apply`: plans, asks on a terminal, carries it out, and says each change.
+
+use std::io::{BufRead, Write};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::bail;
+
+use crate::cli::ApplyArgs;
+use crate::desired::Desired;
+use crate::execute::ChainResult;
+use crate::exit;
+use crate::names::PoolName;
+use crate::plan::{Chain, Plan};
+use crate::report::plan_text::{gap_text, plan_text};
+use crate::report::progress::{chain_lines, done_line};
+use crate::report::style::Style;
+use crate::run::{Audience, Ended, Options, Outside, Summary, run, sleep};
+use crate::settings::{Settings, now};
+use crate::world::World;
+
+/// Where an apply is told, and who answers its question.
+pub struct Console<'a> {
+    pub out: &'a mut (dyn Write + Send),
+    /// None where there is no terminal.
+    pub answers: Option<&'a mut (dyn BufRead + Send)>,
+    /// Set by SIGTERM or SIGINT.
+    pub stopped: &'a AtomicBool,
+    /// How many calls were made so far.
+    pub calls: &'a (dyn Fn() -> u64 + Sync),
+}
+
+impl std::fmt::Debug for Console<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Console")
+    }
+}
+
+pub fn apply(args: &ApplyArgs, settings: &Settings, desired: &Desired, world: &dyn World, console: Console<'_>) -> anyhow::Result<u8> {
+    if !args.yes && console.answers.is_none() {
+        bail!(crate::exit::Usage("apply asks before it changes anything, and there is no terminal to answer on; give --yes".to_owned()));
+    }
+    let options = Options {
+        deadline: (!args.until_converged).then_some(args.deadline),
+        pools: args.pool.iter().map(PoolName::new).collect(),
+        lock_timeout: args.lock_timeout,
+    };
+    let Console { out, answers, stopped, calls } = console;
+    let talk = Talk { style: settings.style, yes: args.yes, inner: Mutex::new(Inner { out, answers, gaps: Vec::new() }) };
+    let began = now();
+    let outside = Outside { clock: &now, pause: &sleep, stopped };
+    let summary = run(desired, world, &options, outside, &talk)?;
+    talk.end(&summary, calls(), now().duration_since(began))?;
+    Ok(code(&summary))
+}
+
+fn code(summary: &Summary) -> u8 {
+    if summary.failed > 0 { exit::SOME_FAILED } else { exit::DONE }
+}
+
+struct Talk<'a> {
+    style: Style,
+    yes: bool,
+    inner: Mutex<Inner<'a>>,
+}
+
+struct Inner<'a> {
+    out: &'a mut (dyn Write + Send),
+    answers: Option<&'a mut (dyn BufRead + Send)>,
+    /// Said already: a gap that stays is said once a run.
+    gaps: Vec<String>,
+}
+
+impl<'a> Talk<'a> {
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner<'a>> {
+        // A poisoned lock means that a line was half written; the rest must still be said.
+        match self.inner.lock() {
+            Ok(inner) => inner,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    fn end(&self, summary: &Summary, calls: u64, took: jiff::SignedDuration) -> anyhow::Result<()> {
+        let mut inner = self.inner();
+        match &summary.last {
+            Some(plan) if summary.ended == Some(Ended::Declined) => {
+                writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
+            }
+            Some(plan) if summary.passes == 1 && plan.is_empty() => inner.out.write_all(plan_text(plan, self.style).as_bytes())?,
+            Some(_) | None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
+        }
+        Ok(())
+    }
+}
+
+impl Audience for Talk<'_> {
+    fn approve(&self, plan: &Plan, pass: u32) -> bool {
+        let mut inner = self.inner();
+        if pass > 1 || plan.is_empty() || self.yes {
+            for gap in &plan.gaps {
+                let text = gap_text(gap, self.style);
+                if !inner.gaps.contains(&text) {
+                    let _ = inner.out.write_all(text.as_bytes());
+                    inner.gaps.push(text);
+                }
+            }
+            return true;
+        }
+        let _ = inner.out.write_all(plan_text(plan, self.style).as_bytes());
+        let _ = inner.out.write_all(b"\nApply? [y/N] ");
+        let _ = inner.out.flush();
+        let mut answer = String::new();
+        let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());
+        read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+
+    fn chain(&self, chain: &Chain, result: &ChainResult) {
+        let text = chain_lines(chain, result, self.style);
+        let mut inner = self.inner();
+        // A reader that went away (`| head`) must not stop what is under way.
+        let _ = inner.out.write_all(text.as_bytes());
+        let _ = inner.out.flush();
+    }
+}

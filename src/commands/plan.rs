@@ -1,0 +1,25 @@
+//! `plan`: what apply would do, and why. Changes nothing, takes no lock.
+
+use std::io::Write;
+
+use crate::cli::{Format, PlanArgs};
+use crate::desired::Desired;
+use crate::exit;
+use crate::names::PoolName;
+use crate::observe::observe;
+use crate::observed::ThisRun;
+use crate::plan;
+use crate::report::plan_text::plan_text;
+use crate::settings::{Settings, now};
+use crate::world::World;
+
+pub fn plan(args: &PlanArgs, settings: &Settings, desired: &Desired, world: &dyn World, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let observed = observe(world, desired, &ThisRun::default(), &now);
+    let pools: Vec<PoolName> = args.pool.iter().map(PoolName::new).collect();
+    let plan = plan::plan(desired, &observed, now()).only(&pools);
+    match args.format {
+        Format::Text => out.write_all(plan_text(&plan, settings.style).as_bytes())?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?,
+    }
+    Ok(if args.exit_code && !plan.is_empty() { exit::CHANGES_PENDING } else { exit::DONE })
+}
