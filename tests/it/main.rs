@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 mod cli;
+mod http_server;
 mod jenkins;
 mod loader;
 mod machine;

@@ -127,22 +127,25 @@ pub fn html_title(html: &str) -> String {
     words.join(" ").chars().take(120).collect()
 }
 
-/// A page's text alone.
+/// A text without its tags, each a space. A `<` that begins none, or one that never ends, stays.
 pub fn without_markup(html: &str) -> String {
     let mut text = String::new();
-    let mut inside = false;
-    for c in html.chars() {
-        match c {
-            '<' => inside = true,
-            '>' => {
-                inside = false;
+    let mut rest = html;
+    while let Some((before, after)) = rest.split_once('<') {
+        text.push_str(before);
+        let is_tag = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '!');
+        match after.split_once('>') {
+            Some((_, behind)) if is_tag => {
                 text.push(' ');
+                rest = behind;
             }
-            c if !inside => text.push(c),
-            _ => {}
+            Some(_) | None => {
+                text.push('<');
+                rest = after;
+            }
         }
     }
-    text
+    text + rest
 }
 
 fn cut(text: &str) -> String {

@@ -1,0 +1,138 @@
+//! One provider's cloud as `live` uses it: its lists, its answers, its changes, as values of `observed` and `world`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::clouds_yaml::{self, CloudError, CloudsEnv};
+use super::fault::CallError;
+use super::service::{Clock, Session};
+use super::{glance, neutron, nova};
+use crate::desired::Provider;
+use crate::live::http::{Client, Options, Patience};
+use crate::names::{ControllerId, ProviderName, ServerId};
+use crate::observed::{Account, Flavor, Gap, Mark, Network, ProviderLists, Quota, Server, Source};
+use crate::plan::CreateServer;
+use crate::world::{ActError, Done};
+
+/// What a cloud needs of its surroundings: `settings` and `run` have it.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub env: CloudsEnv,
+    /// Where tokens are kept between runs; none: they are not.
+    pub cache_dir: Option<PathBuf>,
+    pub patience: Patience,
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Surroundings").field("env", &self.env).field("cache_dir", &self.cache_dir).finish_non_exhaustive()
+    }
+}
+
+/// A provider's client. Nothing is asked before the first call; calls may come from several threads.
+#[derive(Debug)]
+pub struct Cloud {
+    provider: ProviderName,
+    session: Session,
+}
+
+impl Cloud {
+    /// Reads clouds.yaml and the files that it names.
+    pub fn new(provider: &Provider, around: &Surroundings) -> Result<Self, CloudError> {
+        let config = clouds_yaml::load(&around.env, &provider.cloud, provider.region.as_deref())?;
+        let timeout = Duration::try_from(provider.api_timeout).unwrap_or(Duration::from_secs(30));
+        let options = Options {
+            verify: config.verify,
+            cacert: config.cacert.clone(),
+            client_cert: config.client_cert.clone(),
+            ..Options::new(&config.auth_url, timeout, around.patience.clone())
+        };
+        let client = Client::new(&options).map_err(|error| {
+            let said = format!("{}: cloud `{}`: {error}", config.file, config.cloud);
+            clouds_yaml::error(said, "check `cacert`, `cert` and `key`")
+        })?;
+        let session = Session::new(config, client, around.cache_dir.as_deref(), Clock::clone(&around.clock));
+        Ok(Self { provider: provider.name.clone(), session })
+    }
+
+    /// HTTP requests sent so far.
+    pub fn calls(&self) -> u64 {
+        self.session.calls()
+    }
+
+    /// Every server of the project, our images, and those of these names or ids. Three calls when the token is kept and
+    /// no id is asked for: servers and images side by side.
+    pub fn lists(&self, glance_names: &[&str], controller: &ControllerId) -> Result<ProviderLists, Gap> {
+        let account = self.account().map_err(|error| self.gap(error))?;
+        let (servers, images) = std::thread::scope(|scope| {
+            let images = scope.spawn(|| glance::images(&self.session, glance_names, controller));
+            (nova::servers(&self.session), images.join())
+        });
+        let servers = servers.map_err(|error| self.gap(error))?;
+        let images = images.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| self.gap(error))?;
+        Ok(ProviderLists { account, servers, images })
+    }
+
+    /// Whose eyes we see with.
+    fn account(&self) -> Result<Account, CallError> {
+        let facts = &self.session.token()?.facts;
+        Ok(Account {
+            file: self.session.config.file.clone(),
+            cloud: self.session.config.cloud.clone(),
+            project: facts.project.clone(),
+            user: facts.user.clone(),
+        })
+    }
+
+    /// A server as it is now; none: Nova says that it is not there.
+    pub fn server(&self, id: &ServerId) -> Result<Option<Server>, Gap> {
+        nova::server(&self.session, id).map_err(|error| self.server_gap(id, error))
+    }
+
+    /// The console log's end; empty while there is none.
+    pub fn console(&self, id: &ServerId) -> Result<String, Gap> {
+        nova::console(&self.session, id).map_err(|error| self.server_gap(id, error))
+    }
+
+    pub fn limits(&self) -> Result<Quota, Gap> {
+        nova::limits(&self.session).map_err(|error| self.gap(error))
+    }
+
+    pub fn flavors(&self) -> Result<Vec<Flavor>, Gap> {
+        nova::flavors(&self.session).map_err(|error| self.gap(error))
+    }
+
+    pub fn networks(&self) -> Result<Vec<Network>, Gap> {
+        neutron::networks(&self.session).map_err(|error| self.gap(error))
+    }
+
+    pub fn create_server(&self, wanted: &CreateServer) -> Result<Done, ActError> {
+        nova::create(&self.session, wanted).map_err(|error| self.act_error(error))
+    }
+
+    pub fn set_marks(&self, id: &ServerId, marks: &BTreeMap<Mark, String>) -> Result<Done, ActError> {
+        nova::set_marks(&self.session, id, marks).map_err(|error| self.act_error(error))
+    }
+
+    pub fn clear_mark(&self, id: &ServerId, mark: Mark) -> Result<Done, ActError> {
+        nova::clear_mark(&self.session, id, mark).map_err(|error| self.act_error(error))
+    }
+
+    pub fn delete_server(&self, id: &ServerId) -> Result<Done, ActError> {
+        nova::delete(&self.session, id).map_err(|error| self.act_error(error))
+    }
+
+    fn gap(&self, error: CallError) -> Gap {
+        error.gap(Source::Provider(self.provider.clone()))
+    }
+
+    fn server_gap(&self, id: &ServerId, error: CallError) -> Gap {
+        error.gap(Source::Server(self.provider.clone(), id.clone()))
+    }
+
+    fn act_error(&self, error: CallError) -> ActError {
+        error.act_error(self.provider.as_str())
+    }
+}

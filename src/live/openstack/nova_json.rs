@@ -1,0 +1,158 @@
+//! Nova's answers as Nova writes them, and our values from them. Asks nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::desired::Family;
+use crate::names::{ImageId, ServerId};
+use crate::observed::{Address, AddressKind, Headroom, Quota, Server, ServerStatus};
+
+#[derive(Deserialize)]
+pub(super) struct Link {
+    pub rel: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ServerAnswer {
+    pub server: ServerBody,
+}
+
+/// Of `servers/detail` and `servers/{id}`, microversions 2.1 to 2.90. From 2.69 on a server in a cell that is down has
+/// little more than its id.
+#[derive(Deserialize)]
+pub(super) struct ServerBody {
+    pub id: String,
+    name: Option<String>,
+    status: String,
+    metadata: Option<BTreeMap<String, String>>,
+    created: Option<String>,
+    #[serde(default)]
+    addresses: BTreeMap<String, Vec<AddressBody>>,
+    /// A map with an id, or an empty text for a server that was booted from a volume.
+    image: Option<Value>,
+    flavor: Option<Value>,
+    /// Since 2.9.
+    locked: Option<bool>,
+    fault: Option<FaultBody>,
+    #[serde(rename = "OS-EXT-STS:task_state")]
+    task: Option<String>,
+    #[serde(rename = "OS-SRV-USG:launched_at")]
+    launched: Option<String>,
+    #[serde(rename = "OS-EXT-AZ:availability_zone")]
+    zone: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AddressBody {
+    addr: String,
+    version: u8,
+    #[serde(rename = "OS-EXT-IPS:type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct FaultBody {
+    #[serde(default)]
+    message: String,
+}
+
+impl ServerBody {
+    /// Nova shows that it is there and nothing of it.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.name.is_none() || self.metadata.is_none()
+    }
+
+    pub(super) fn into_server(self) -> Result<Server, String> {
+        let text = |value: Option<&Value>, key: &str| value.and_then(|value| value.get(key)?.as_str()).map(str::to_owned);
+        let created = self.created.as_deref().ok_or_else(|| format!("server {} without `created`", self.id))?;
+        let flavor = text(self.flavor.as_ref(), "original_name").or_else(|| text(self.flavor.as_ref(), "id"));
+        let addresses = self.addresses.into_iter().flat_map(|(network, list)| {
+            list.into_iter().map(move |body| Address {
+                network: network.clone(),
+                address: body.addr,
+                family: if body.version == 6 { Family::V6 } else { Family::V4 },
+                kind: if body.kind.as_deref() == Some("floating") { AddressKind::Floating } else { AddressKind::Fixed },
+            })
+        });
+        Ok(Server {
+            created: time(created)?,
+            launched: self.launched.as_deref().map(time).transpose()?,
+            name: self.name.unwrap_or_default(),
+            status: ServerStatus::parse(&self.status),
+            task: self.task,
+            image: text(self.image.as_ref(), "id").map(ImageId::new),
+            flavor: flavor.unwrap_or_default(),
+            addresses: addresses.collect(),
+            availability_zone: self.zone.filter(|zone| !zone.is_empty()),
+            locked: self.locked,
+            metadata: self.metadata.unwrap_or_default(),
+            fault: self.fault.map(|fault| fault.message).filter(|message| !message.is_empty()),
+            id: ServerId::new(self.id),
+        })
+    }
+}
+
+/// Nova writes some times with a zone and some without: those are UTC.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    let without_zone = || {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        jiff::tz::Offset::UTC.to_timestamp(civil).ok()
+    };
+    text.parse().ok().or_else(without_zone).ok_or_else(|| format!("`{text}` is no time"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct FlavorBody {
+    pub id: String,
+    pub name: String,
+    pub vcpus: u64,
+    pub ram: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LimitsAnswer {
+    pub limits: LimitsBody,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LimitsBody {
+    pub absolute: Absolute,
+}
+
+/// A limit of -1 is none.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Absolute {
+    max_total_instances: i64,
+    max_total_cores: i64,
+    #[serde(rename = "maxTotalRAMSize")]
+    max_total_ram: i64,
+    total_instances_used: i64,
+    total_cores_used: i64,
+    #[serde(rename = "totalRAMUsed")]
+    total_ram_used: i64,
+}
+
+pub(super) fn absolute(limits: &Absolute) -> Quota {
+    let room =
+        |used: i64, limit: i64| Headroom { used: u64::try_from(used).unwrap_or_default(), limit: u64::try_from(limit).ok() };
+    Quota {
+        instances: room(limits.total_instances_used, limits.max_total_instances),
+        cores: room(limits.total_cores_used, limits.max_total_cores),
+        ram: room(limits.total_ram_used, limits.max_total_ram),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_with_and_without_a_zone() {
+        assert_eq!(time("2026-11-22T07:10:37.000000"), time("2026-11-22T07:10:37Z"));
+        assert!(time("yesterday").is_err());
+    }
+}
