@@ -133,7 +133,7 @@ chown "$3" "$state"
 chmod 0777 "$etc"
 rm -rf "$new" "$old"
 mkdir "$new"
-tar -x -o -f - -C "$new"
+tar -x -o -m -f - -C "$new"
 [ -e "$new/poolkeeper-complete" ] || { echo "the files were cut off on their way" >&2; exit 1; }
 if [ ! -e "$state/keys" ]; then
     ssh-keygen -q -t rsa -b 2048 -m PEM -N "" -C nodepool -f "$new/id_rsa" </dev/null
@@ -206,7 +206,7 @@ mkdir -p "$agent" || exit 1
 if alive "$agent/pid"; then cat >/dev/null; echo poolkeeper:already; exit 0; fi
 command -v setsid >/dev/null || { echo "setsid is missing on this machine" >&2; exit 1; }
 rm -rf "$agent/new"
-mkdir "$agent/new" && tar -x -o -f - -C "$agent/new" || exit 1
+mkdir "$agent/new" && tar -x -o -m -f - -C "$agent/new" || exit 1
 [ -e "$agent/new/poolkeeper-complete" ] || { echo "the files were cut off on their way" >&2; exit 1; }
 rm "$agent/new/poolkeeper-complete"
 mv -f "$agent"/new/* "$agent" && rmdir "$agent/new" || exit 1
@@ -383,6 +383,6 @@ pub fn write_done(done: &Done) -> String {
 }
 
 /// A machine's output for a screen: no control characters but line ends and tabs, so that none moves the cursor.
-fn readable(text: &str) -> String {
+pub fn readable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }

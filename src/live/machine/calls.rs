@@ -1,0 +1,217 @@
+//! What is asked of machines and done on them: one connection each, and an answer in the words of `observed` and `world`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::remote_command::{RemoteCommand, agent_dir, read_done, read_facts, readable};
+use super::session::{NoSession, Peer, Session};
+use super::streams;
+use crate::names::short;
+use crate::observed::{Gap, HostKey, Login, MachineAsk, MachineSight, Source};
+use crate::plan::{Machine, PushScripts, StartAgent, StartScript};
+use crate::world::{ActError, ActErrorKind, Done};
+
+/// Of one connection of a look, all of it. A machine that is up answers within a second; one that swaps or whose network
+/// drops packets is looked at again by the next pass.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Of one connection of an act. The longest is a push to a slow machine: an RSA key takes several seconds there.
+const ACT: Duration = Duration::from_secs(60);
+
+/// Looks at a machine: each user of the list has a connection of its own, for OpenSSH's server ends one whose user changes.
+pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
+    let gap = |answered: String| Gap {
+        source: Source::Server(ask.provider.clone(), ask.server.clone()),
+        tried: format!("SSH to {}:{}", ask.login.host, ask.login.port),
+        answered,
+    };
+    let private_key = private_key(&ask.login).map_err(gap)?;
+    let command = RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone() };
+    let mut refused = Refusals::default();
+    for username in &ask.login.usernames {
+        let session = match Session::open(peer(&ask.login, username, &private_key, ask.pinned.as_ref()), LOOK) {
+            Ok(session) => session,
+            Err(NoSession::LoginRefused(key, why)) => {
+                refused.add(key, why);
+                continue;
+            }
+            Err(NoSession::NoSsh(why)) => return Ok(MachineSight::NoSsh { why }),
+            Err(NoSession::OtherKey(key)) => return Ok(MachineSight::OtherKey { key }),
+            Err(NoSession::PrivateKey(why)) => return Err(gap(unusable(&ask.login, &why))),
+        };
+        let key = session.key.clone();
+        if ask.pinned.is_none() {
+            return Ok(MachineSight::Up { key, facts: None });
+        }
+        match session.run(&command.render(), b"") {
+            Ok(output) => match read_facts(&output.text).filter(|_| output.status == 0) {
+                Some(facts) => return Ok(MachineSight::Up { key, facts: Some(facts) }),
+                // Images for clouds let root in and only say `Please login as the user "debian"`.
+                None => refused.add(key, format!("{username}: {}", last_lines(&output.text, output.status))),
+            },
+            Err(why) => return Ok(MachineSight::NoSsh { why }),
+        }
+    }
+    match refused.key {
+        Some(key) => Ok(MachineSight::LoginRefused { key, why: refused.whys.join("; ") }),
+        None => Err(gap("there is no user to log in as".to_owned())),
+    }
+}
+
+/// Puts the scripts and nodepool's files in their places. `left`: until the run's deadline.
+pub fn push(push: &PushScripts, left: Duration) -> Result<Done, ActError> {
+    let stdin = streams::push(push).map_err(|error| {
+        let tried = tried("push scripts", &push.machine);
+        refused(tried, format!("the files cannot be packed: {error}"), "check the names of the files in script-dir")
+    })?;
+    let command = RemoteCommand::Push { server: push.machine.server.clone() };
+    run("push scripts", &push.machine, &command, &stdin, left)
+}
+
+/// Starts a script that was never started before. `environment`: its variables, `NODEPOOL_*` among them.
+pub fn start(start: &StartScript, environment: &BTreeMap<String, SecretString>, left: Duration) -> Result<Done, ActError> {
+    let stdin = streams::environment(environment).map_err(|why| {
+        refused(tried("start script", &start.machine), why, "check NODEPOOL_* in the environment, and `env` of the image")
+    })?;
+    let command = RemoteCommand::Start {
+        server: start.machine.server.clone(),
+        digest: start.digest.clone(),
+        hostname: start.hostname.clone(),
+        script: start.script.clone(),
+    };
+    run("start script", &start.machine, &command, &stdin, left)
+}
+
+/// What an inbound agent is started with: `jenkins` makes it, by what the controller serves.
+pub struct AgentProgram {
+    pub jar: Vec<u8>,
+    /// The whole content of the file that the template calls `{secret-file}`.
+    pub secret: SecretString,
+    /// The command, with `{jar}`, `{url}`, `{secret-file}`, `{name}` and `{remote-fs}` in it.
+    pub start: String,
+    pub url: String,
+}
+
+impl std::fmt::Debug for AgentProgram {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "AgentProgram({}, {} bytes of jar)", self.start, self.jar.len())
+    }
+}
+
+/// Starts the inbound agent, unless it runs.
+pub fn start_agent(start: &StartAgent, program: &AgentProgram, left: Duration) -> Result<Done, ActError> {
+    let files = BTreeMap::from([("agent.jar", program.jar.as_slice()), ("secret", program.secret.expose_secret().as_bytes())]);
+    let stdin = streams::agent(&files).map_err(|error| {
+        refused(tried("start agent", &start.machine), format!("the files cannot be packed: {error}"), "try again")
+    })?;
+    let command = RemoteCommand::StartAgent {
+        server: start.machine.server.clone(),
+        name: start.name.clone(),
+        words: words(start, program),
+    };
+    run("start agent", &start.machine, &command, &stdin, left)
+}
+
+/// The template's words, filled: a value with a space in it stays one word.
+fn words(start: &StartAgent, program: &AgentProgram) -> Vec<String> {
+    let directory = agent_dir(&start.machine.server);
+    let fill = |word: &str| {
+        word.replace("{jar}", &format!("{directory}/agent.jar"))
+            .replace("{secret-file}", &format!("{directory}/secret"))
+            .replace("{url}", &program.url)
+            .replace("{remote-fs}", &start.remote_fs)
+            .replace("{name}", start.name.as_str())
+    };
+    let template = start.start.as_deref().unwrap_or(&program.start);
+    template.split_whitespace().map(fill).collect()
+}
+
+fn run(what: &str, machine: &Machine, command: &RemoteCommand, stdin: &[u8], left: Duration) -> Result<Done, ActError> {
+    let tried = || tried(what, machine);
+    let later = |kind, said| ActError { kind, said, tried: tried(), hint: None };
+    let Login { usernames, .. } = &machine.login;
+    let private_key = private_key(&machine.login).map_err(|why| refused(tried(), why, PRIVATE_KEY_HINT))?;
+    let limit = ACT.min(left);
+    if limit.is_zero() {
+        return Err(later(ActErrorKind::NotNow, "no time left in this run".to_owned()));
+    }
+    let mut whys = Vec::new();
+    let mut kind = ActErrorKind::NotNow;
+    for username in usernames {
+        let session = match Session::open(peer(&machine.login, username, &private_key, Some(&machine.pinned)), limit) {
+            Ok(session) => session,
+            Err(NoSession::LoginRefused(_, why)) => {
+                whys.push(why);
+                continue;
+            }
+            Err(NoSession::NoSsh(why)) => return Err(later(ActErrorKind::NotNow, why)),
+            Err(NoSession::OtherKey(key)) => {
+                let said = format!("another SSH host key than the pinned one answered: {key}; nothing was sent");
+                return Err(refused(tried(), said, "the machine is not the one that was prepared: the next pass removes it"));
+            }
+            Err(NoSession::PrivateKey(why)) => {
+                return Err(refused(tried(), unusable(&machine.login, &why), PRIVATE_KEY_HINT));
+            }
+        };
+        let output = session.run(&command.render(), stdin).map_err(|why| later(ActErrorKind::Unanswered, why))?;
+        match read_done(&output.text).filter(|_| output.status == 0) {
+            Some(done) => return Ok(done),
+            None => {
+                kind = ActErrorKind::Refused;
+                whys.push(format!("{username}: {}", last_lines(&output.text, output.status)));
+            }
+        }
+    }
+    let hint =
+        "the machine needs a POSIX sh, tar, setsid and ssh-keygen; the user needs to be root or to have sudo without a password";
+    Err(ActError { kind, said: whys.join("; "), tried: tried(), hint: Some(hint.to_owned()) })
+}
+
+const PRIVATE_KEY_HINT: &str = "`private-key` names an OpenSSH or PEM file without a passphrase that this user can read";
+
+#[derive(Default)]
+struct Refusals {
+    key: Option<HostKey>,
+    whys: Vec<String>,
+}
+
+impl Refusals {
+    fn add(&mut self, key: HostKey, why: String) {
+        self.key = Some(key);
+        self.whys.push(why);
+    }
+}
+
+fn private_key(login: &Login) -> Result<SecretString, String> {
+    match std::fs::read_to_string(&login.private_key) {
+        Ok(text) => Ok(text.into()),
+        Err(error) => Err(unusable(login, &error.to_string())),
+    }
+}
+
+fn unusable(login: &Login, why: &str) -> String {
+    format!("the private key {} cannot be used: {why}", login.private_key.display())
+}
+
+fn peer<'a>(login: &'a Login, username: &'a str, private_key: &'a SecretString, pinned: Option<&'a HostKey>) -> Peer<'a> {
+    Peer { host: &login.host, port: login.port, username, private_key, pinned }
+}
+
+fn tried(what: &str, machine: &Machine) -> String {
+    format!("{what} on {} (server {})", machine.login.host, short(machine.server.as_str()))
+}
+
+fn refused(tried: String, said: String, hint: &str) -> ActError {
+    ActError { kind: ActErrorKind::Refused, said, tried, hint: Some(hint.to_owned()) }
+}
+
+/// The end of what a command said instead of an answer.
+fn last_lines(output: &str, status: i32) -> String {
+    let readable = readable(output);
+    let lines: Vec<&str> = readable.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let shown = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default().join(" / ");
+    let shown: String = shown.chars().take(200).collect();
+    if shown.is_empty() { format!("exit status {status} without a word") } else { format!("{shown} (exit status {status})") }
+}
