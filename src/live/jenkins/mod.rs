@@ -1,1 +1,10 @@
 //! A thin Jenkins client: one list, and the few calls that change an agent.
+
+pub mod client;
+pub mod computer;
+pub mod crumb;
+pub mod fault;
+pub mod inbound;
+pub mod launcher;
+
+pub use client::Jenkins;

@@ -1,6 +1,7 @@
 //! What is asked of machines and done on them: one connection each, and an answer in the words of `observed` and `world`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -86,7 +87,7 @@ pub fn start(start: &StartScript, environment: &BTreeMap<String, SecretString>, 
 
 /// What an inbound agent is started with: `jenkins` makes it, by what the controller serves.
 pub struct AgentProgram {
-    pub jar: Vec<u8>,
+    pub jar: Arc<Vec<u8>>,
     /// The whole content of the file that the template calls `{secret-file}`.
     pub secret: SecretString,
     /// The command, with `{jar}`, `{url}`, `{secret-file}`, `{name}` and `{remote-fs}` in it.
@@ -156,13 +157,11 @@ fn run(what: &str, machine: &Machine, command: &RemoteCommand, stdin: &[u8], lef
             }
         };
         let output = session.run(&command.render(), stdin).map_err(|why| later(ActErrorKind::Unanswered, why))?;
-        match read_done(&output.text).filter(|_| output.status == 0) {
-            Some(done) => return Ok(done),
-            None => {
-                kind = ActErrorKind::Refused;
-                whys.push(format!("{username}: {}", last_lines(&output.text, output.status)));
-            }
+        if let Some(done) = read_done(&output.text).filter(|_| output.status == 0) {
+            return Ok(done);
         }
+        kind = ActErrorKind::Refused;
+        whys.push(format!("{username}: {}", last_lines(&output.text, output.status)));
     }
     let hint =
         "the machine needs a POSIX sh, tar, setsid and ssh-keygen; the user needs to be root or to have sudo without a password";

@@ -52,7 +52,7 @@ pub fn environment(variables: &BTreeMap<String, SecretString>) -> Result<Vec<u8>
     Ok(stream)
 }
 
-/// What nodepool 0.1 to 0.3 wrote for a node set of one node; id_rsa and id_rsa.pub are made on the machine itself.
+/// What nodepool 0.1 to 0.3 wrote for a node set of one node; its key pair is made on the machine itself.
 fn node_files(node: &NodeFiles) -> Vec<(&'static str, String)> {
     let NodeFiles { hostname: _, address, private_address, provider, region, availability_zone, cloud, uuid } = node;
     let region = region.as_deref().unwrap_or_default();

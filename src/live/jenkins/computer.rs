@@ -1,0 +1,132 @@
+//! Agents as Jenkins lists them: the one query for all of them, and its answer read. All generations since 1.580 and Hudson.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::observed::{Computer, OfflineCause};
+
+/// The properties of one computer. Names that a generation does not know match nothing. No `depth` and no ranges, which
+/// Hudson answers with 500, and no `monitorData`, which is costly.
+const FIELDS: &str = "_class,displayName,description,offline,temporarilyOffline,idle,numExecutors,offlineCauseReason,\
+                      offlineCause[_class,description,message,timestamp],\
+                      executors[idle,currentExecutable[url]],oneOffExecutors[idle,currentExecutable[url]]";
+
+/// Of every computer, in one call.
+pub fn list_path() -> String {
+    encoded(&format!("computer/api/json?tree=busyExecutors,totalExecutors,computer[{FIELDS}]"))
+}
+
+/// Of one computer; `name` is percent-encoded already.
+pub fn one_path(name: &str) -> String {
+    encoded(&format!("computer/{name}/api/json?tree={FIELDS}"))
+}
+
+/// Some proxies refuse bare brackets in a URL.
+fn encoded(path: &str) -> String {
+    path.replace('[', "%5B").replace(']', "%5D")
+}
+
+/// The answer to `list_path`. A list without its sums is not whole.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComputerSet {
+    #[serde(rename = "busyExecutors")]
+    _busy: u32,
+    #[serde(rename = "totalExecutors")]
+    _total: u32,
+    computer: Vec<RawComputer>,
+}
+
+/// The answer to `one_path`, and an item of the list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawComputer {
+    #[serde(rename = "_class")]
+    class: Option<String>,
+    display_name: String,
+    description: Option<String>,
+    offline: bool,
+    temporarily_offline: bool,
+    idle: bool,
+    num_executors: u32,
+    offline_cause_reason: Option<String>,
+    offline_cause: Option<RawCause>,
+    #[serde(default)]
+    executors: Vec<RawExecutor>,
+    #[serde(default)]
+    one_off_executors: Vec<RawExecutor>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawCause {
+    #[serde(rename = "_class")]
+    class: Option<String>,
+    description: Option<String>,
+    message: Option<String>,
+    timestamp: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawExecutor {
+    idle: bool,
+    current_executable: Option<RawBuild>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawBuild {
+    url: Option<String>,
+}
+
+impl ComputerSet {
+    /// Every agent, without the controller's own node.
+    pub fn agents(self) -> Vec<Computer> {
+        self.computer.into_iter().filter(|computer| !computer.is_controller()).map(RawComputer::read).collect()
+    }
+}
+
+impl RawComputer {
+    /// By its class where there is one; else by the names that it has in English. An agent of ours never has them.
+    fn is_controller(&self) -> bool {
+        match self.class.as_deref() {
+            Some(class) => class.ends_with("$MasterComputer"),
+            None => matches!(self.display_name.as_str(), "master" | "Built-In Node"),
+        }
+    }
+
+    pub fn read(self) -> Computer {
+        let runs = self.executors.iter().chain(&self.one_off_executors);
+        let working = runs.clone().any(|executor| !executor.idle || executor.current_executable.is_some());
+        let builds = runs.filter_map(|executor| executor.current_executable.as_ref()?.url.clone()).collect();
+        Computer {
+            name: self.display_name,
+            description: self.description,
+            offline: self.offline,
+            temporarily_offline: self.temporarily_offline,
+            num_executors: self.num_executors,
+            busy: working || !self.idle,
+            builds,
+            cause: cause(self.offline_cause, self.offline_cause_reason.as_deref()),
+        }
+    }
+}
+
+/// `{}` is a cause: Hudson says no more of a lost channel.
+fn cause(cause: Option<RawCause>, reason: Option<&str>) -> Option<OfflineCause> {
+    let reason = reason.and_then(first_line);
+    match cause {
+        Some(RawCause { class, description, message, timestamp }) => Some(OfflineCause {
+            class,
+            message,
+            description: description.as_deref().and_then(first_line),
+            reason,
+            since: timestamp.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+        }),
+        None => reason.map(|reason| OfflineCause { reason: Some(reason), ..OfflineCause::default() }),
+    }
+}
+
+/// A lost channel's reason is a stack trace on controllers of before 2.60: its first line says what there is to know.
+fn first_line(text: &str) -> Option<String> {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
