@@ -12,3 +12,4 @@ mod scenarios;
 #[cfg(feature = "sandbox")]
 mod scene;
 mod tidy;
+mod units;

@@ -1,0 +1,20 @@
+# The verbs of this repository. Each is one command; none leaves anything outside target/ (and the lab's own directory).
+.PHONY: help demo test e2e deps
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile
+
+demo: deps ## poolkeeper against an embedded OpenStack and Jenkins: nothing to set up, nothing real
+	cargo run --locked --quiet --features sandbox -- demo
+
+test: deps ## everything that needs no network and no root
+	cargo fmt --check
+	cargo clippy --locked --all-features --all-targets -- -D warnings
+	cargo test --locked --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps
+
+e2e: deps ## the real binary against a real OpenStack and CI server in the lab (Debian 12, root, 20 minutes at most)
+	tests/lab/e2e.sh
+
+deps: ## what a build needs beside a Rust toolchain; silent when it is there
+	@tools/deps
