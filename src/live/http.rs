@@ -263,7 +263,7 @@ fn from_reqwest(error: &reqwest::Error, url: &str) -> HttpError {
         (HttpErrorKind::Timeout, format!("no connection to {at} in time"))
     } else if error.is_dns() {
         (HttpErrorKind::Dns, format!("the name of {at} is not known: {}", innermost(error)))
-    } else if is_tls(error) {
+    } else if is_tls(error) || (!sent && io_kind == Some(io::ErrorKind::UnexpectedEof)) {
         (HttpErrorKind::Tls, format!("no TLS with {at}: {}", innermost(error)))
     } else if io_kind == Some(io::ErrorKind::ConnectionRefused) {
         (HttpErrorKind::Refused, format!("connection refused by {at}"))

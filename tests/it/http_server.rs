@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub method: String,
     /// Without the query.
     pub path: String,
@@ -20,18 +20,18 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("a JSON body")
     }
 }
 
 /// What is played.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -42,29 +42,29 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), cut_at: None, hang_up: false }
     }
 
     /// `application/json`.
-    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::new(status, body).header("Content-Type", "application/json")
     }
 
-    pub fn html(status: u16, body: &str) -> Self {
+    pub(crate) fn html(status: u16, body: &str) -> Self {
         Self::new(status, body).header("Content-Type", "text/html;charset=utf-8")
     }
 
-    pub fn hang_up() -> Self {
+    pub(crate) fn hang_up() -> Self {
         Self { hang_up: true, ..Self::new(200, "") }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn cut_at(mut self, bytes: usize) -> Self {
+    pub(crate) fn cut_at(mut self, bytes: usize) -> Self {
         self.cut_at = Some(bytes);
         self
     }
@@ -73,7 +73,7 @@ impl Reply {
 type Handler = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
 /// Stops when it is dropped.
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
@@ -82,7 +82,7 @@ pub struct HttpServer {
 
 impl HttpServer {
     /// `handler` gets each request, and how many of the same method and path came before it.
-    pub fn start(handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let address = listener.local_addr().expect("an address");
         let (seen, stop): (Arc<Mutex<Vec<Seen>>>, Arc<AtomicBool>) = Default::default();
@@ -103,7 +103,7 @@ impl HttpServer {
     }
 
     /// Answers by `METHOD /path`, played in order; the last one stays. What is not listed is a 404 in plain text.
-    pub fn with(routes: &[(&str, &[Reply])]) -> Self {
+    pub(crate) fn with(routes: &[(&str, &[Reply])]) -> Self {
         let owned = routes.iter().map(|(route, replies)| ((*route).to_owned(), replies.to_vec()));
         let routes: BTreeMap<String, Vec<Reply>> = owned.collect();
         Self::start(move |seen, before| {
@@ -114,21 +114,21 @@ impl HttpServer {
     }
 
     /// `http://127.0.0.1:PORT`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// All requests so far, in the order of their arrival.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic in the server").clone()
     }
 
     /// `METHOD /path` of each.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect()
     }
 
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.seen.lock().expect("no panic in the server").clear();
     }
 }

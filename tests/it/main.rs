@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
 
 mod cli;
+mod http;
 mod http_server;
 mod jenkins;
 mod loader;
@@ -13,3 +14,6 @@ mod scenarios;
 mod scene;
 mod tidy;
 mod units;
+mod openstack_clouds;
+mod tidy;
+mod trace;

@@ -119,7 +119,9 @@ fn json_of<T: serde::de::DeserializeOwned>(tried: &str, response: &Response) -> 
 fn is_gone(response: &Response) -> bool {
     let said = || {
         let body: Value = serde_json::from_slice(&response.body).ok()?;
-        body.pointer("/itemNotFound/message")?.as_str().map(|said| said.starts_with("Instance") || said.starts_with("Metadata item"))
+        body.pointer("/itemNotFound/message")?
+            .as_str()
+            .map(|said| said.starts_with("Instance") || said.starts_with("Metadata item"))
     };
     response.status == 404 && said() == Some(true)
 }

@@ -105,7 +105,12 @@ impl Session {
 
     /// One call. `path` begins with a slash and follows the service's version; `build` makes the request from the URL. A
     /// 401 brings one new login and one repetition: it says that nothing was done.
-    pub(super) fn call(&self, service: Service, path: &str, build: impl Fn(String) -> Request) -> Result<(String, Response), CallError> {
+    pub(super) fn call(
+        &self,
+        service: Service,
+        path: &str,
+        build: impl Fn(String) -> Request,
+    ) -> Result<(String, Response), CallError> {
         let mut token = self.token()?;
         for again in [true, false] {
             let base = self.endpoint(&token, service, path)?;
