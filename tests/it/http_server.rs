@@ -158,16 +158,14 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<Seen>>, handler: &Handler) -> std::
         return Ok(());
     }
     let mut stream = reader.into_inner();
-    let mut head = format!("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", reply.status);
+    let mut head = vec![format!("HTTP/1.1 {} Scripted", reply.status), "Connection: close".to_owned()];
     if reply.status != 204 {
-        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+        head.push(format!("Content-Length: {}", reply.body.len()));
     }
-    for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    let end = reply.cut_at.unwrap_or(reply.body.len());
-    stream.write_all(&reply.body[..end])?;
+    head.extend(reply.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    stream.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())?;
+    let sent = reply.body.iter().copied().take(reply.cut_at.unwrap_or(usize::MAX));
+    stream.write_all(&sent.collect::<Vec<u8>>())?;
     stream.flush()
 }
 

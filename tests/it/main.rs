@@ -14,6 +14,7 @@ mod scenarios;
 mod scene;
 mod tidy;
 mod units;
+mod openstack_calls;
 mod openstack_clouds;
 mod tidy;
 mod trace;

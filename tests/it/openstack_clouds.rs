@@ -138,7 +138,7 @@ fn application_credentials_and_tokens() {
     let home = Home::new(&[("etc/clouds.yaml", text)]);
     let credential = |cloud| match home.load(cloud).identity {
         Identity::ApplicationCredential { credential, .. } => credential,
-        other => panic!("{other:?}"),
+        other @ (Identity::Password { .. } | Identity::Token(_)) => panic!("{other:?}"),
     };
     assert_eq!(credential("by-id"), Named::Id("i".into()));
     assert_eq!(credential("by-name"), Named::Name { name: "n".into(), within: json!({"id": "who"}) });
