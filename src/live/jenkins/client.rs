@@ -185,7 +185,8 @@ impl Jenkins {
         }
         let mut path = "jnlpJars/agent.jar";
         let mut response = self.get(path)?;
-        if response.status == 404 {
+        // Hudson answers 500 to a jar that it does not know.
+        if matches!(response.status, 404 | 500) {
             path = "jnlpJars/slave.jar";
             response = self.get(path)?;
         }

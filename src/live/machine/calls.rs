@@ -40,7 +40,7 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
             }
             Err(NoSession::NoSsh(why)) => return Ok(MachineSight::NoSsh { why }),
             Err(NoSession::OtherKey(key)) => return Ok(MachineSight::OtherKey { key }),
-            Err(NoSession::PrivateKey(why)) => return Err(gap(unusable(&ask.login, &why))),
+            Err(NoSession::PrivateKey(why)) => return Err(gap(format!("{}; {PRIVATE_KEY_HINT}", unusable(&ask.login, &why)))),
         };
         let key = session.key.clone();
         if ask.pinned.is_none() {
@@ -163,10 +163,14 @@ fn run(what: &str, machine: &Machine, command: &RemoteCommand, stdin: &[u8], lef
         kind = ActErrorKind::Refused;
         whys.push(format!("{username}: {}", last_lines(&output.text, output.status)));
     }
-    let hint =
-        "the machine needs a POSIX sh, tar, setsid and ssh-keygen; the user needs to be root or to have sudo without a password";
+    let hint = if kind == ActErrorKind::Refused { NEEDS_HINT } else { LOGIN_HINT };
     Err(ActError { kind, said: whys.join("; "), tried: tried(), hint: Some(hint.to_owned()) })
 }
+
+const NEEDS_HINT: &str = "the machine needs a POSIX sh, tar, setsid and ssh-keygen; the user needs to be root or to have sudo \
+                          without a password";
+
+const LOGIN_HINT: &str = "the machine must know the public key of `private-key`: by the provider's `key-name`, or in the image";
 
 const PRIVATE_KEY_HINT: &str = "`private-key` names an OpenSSH or PEM file without a passphrase that this user can read";
 
