@@ -23,6 +23,8 @@ pub struct Cloud {
     pub flavors: Vec<Flavor>,
     pub networks: Vec<Network>,
     pub limits: Limits,
+    /// Servers a page has at most: Nova's `max_limit`.
+    pub page: usize,
 }
 
 /// None: no limit.

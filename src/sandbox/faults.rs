@@ -179,6 +179,12 @@ impl Faults {
         Some(fault.clone())
     }
 
+    pub(super) fn http_fault(&mut self, request: &str) -> Option<HttpFaultAnswer> {
+        let fault = self.http.iter_mut().find(|fault| fault.times > 0 && request.contains(&fault.of))?;
+        fault.times -= 1;
+        Some(fault.answer.clone())
+    }
+
     pub(super) fn fate(&mut self, pool: Option<&str>) -> Fate {
         let of_pool = pool.and_then(|pool| self.pool_fates.get(pool)).cloned();
         self.next_fates.pop_front().or(of_pool).unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 
 use super::generation::Generation;
 use super::refusal::Refusal;
@@ -14,6 +15,9 @@ use crate::observed::agent::GEARMAN_MESSAGE;
 pub struct Jenkins {
     pub generation: Generation,
     pub user: String,
+    pub password: SecretString,
+    /// Hudson has none.
+    pub token: SecretString,
     pub nodes: BTreeMap<NodeName, Node>,
     /// Nothing is answered until then.
     pub down_until: Option<Timestamp>,
@@ -99,8 +103,18 @@ pub struct Build {
 }
 
 impl Jenkins {
-    pub fn new(generation: Generation, user: &str, session: String) -> Self {
-        Self { generation, user: user.to_owned(), nodes: BTreeMap::new(), down_until: None, session, builds_started: 0 }
+    /// `secrets`: password, then API token.
+    pub fn new(generation: Generation, user: &str, secrets: (SecretString, SecretString), session: String) -> Self {
+        Self {
+            generation,
+            user: user.to_owned(),
+            password: secrets.0,
+            token: secrets.1,
+            nodes: BTreeMap::new(),
+            down_until: None,
+            session,
+            builds_started: 0,
+        }
     }
 
     pub fn node(&mut self, name: &str) -> Result<&mut Node, Refusal> {

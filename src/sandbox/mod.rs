@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod cloud;
+mod connections;
 pub mod faults;
 pub mod generation;
 pub mod jenkins;
@@ -10,6 +11,7 @@ mod jenkins_view;
 pub mod machine;
 mod person;
 mod refusal;
+pub mod serve_http;
 mod state;
 mod world;
 

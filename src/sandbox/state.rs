@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clock::{Clock, Ids};
 use super::cloud::{Cloud, CloudServer, Limits, NewServer, flavor};
-use super::faults::{AgentFate, Delays, Fate, Faults};
+use super::faults::{Delays, Fate, Faults};
 use super::generation::Generation;
-use super::jenkins::{Cause, Channel, Jenkins, NodeLauncher, Why};
+use super::jenkins::{Jenkins, Node};
 use super::machine::{KeySeed, Machine, text_key};
 use super::refusal::Refusal;
 use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
@@ -31,6 +32,9 @@ pub struct State {
     pub deleted_servers: Vec<Server>,
     /// Makes the public host key from a machine's seed.
     pub host_key_of: fn(&KeySeed) -> HostKey,
+    /// Keystone's, of every provider.
+    pub password: SecretString,
+    tokens: Vec<(SecretString, ProviderName, Timestamp)>,
     addresses: u32,
 }
 
@@ -58,9 +62,13 @@ pub struct KilledBuild {
 
 impl State {
     pub(super) fn new(start: Timestamp, seed: u64) -> Self {
+        let mut ids = Ids::new(seed);
+        let password = ids.hex(16).into();
         Self {
             clock: Clock::new(start),
-            ids: Ids::new(seed),
+            ids,
+            password,
+            tokens: Vec::new(),
             clouds: BTreeMap::new(),
             jenkins: BTreeMap::new(),
             machines: BTreeMap::new(),
@@ -85,13 +93,16 @@ impl State {
             flavors: vec![flavor("m1.small", 1, 2048)],
             networks: Vec::new(),
             limits: Limits::default(),
+            page: 1000,
         };
         self.clouds.entry(name.clone()).or_insert(cloud);
     }
 
     pub(super) fn add_target(&mut self, name: &TargetName, generation: Generation) {
-        let session = self.ids.hex(8);
-        self.jenkins.entry(name.clone()).or_insert_with(|| Jenkins::new(generation, "nodepool", session));
+        let (session, password) = (self.ids.hex(8), self.ids.hex(16).into());
+        let token = format!("11{}", self.ids.hex(32)).into();
+        let new = || Jenkins::new(generation, "nodepool", (password, token), session);
+        self.jenkins.entry(name.clone()).or_insert_with(new);
     }
 
     pub fn cloud(&mut self, provider: &ProviderName) -> Result<&mut Cloud, Refusal> {
@@ -197,6 +208,65 @@ impl State {
         Ok(())
     }
 
+    /// All of them or none, and what the server has then.
+    pub fn set_marks(
+        &mut self,
+        provider: &ProviderName,
+        id: &ServerId,
+        items: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        let now = self.clock.now();
+        let all = self.cloud(provider)?.set_metadata(id, items, now)?;
+        let detail: Vec<String> = items.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let name = self.server_name(provider, id);
+        self.log("set-marks", name, detail.join(" "));
+        Ok(all)
+    }
+
+    pub fn clear_mark(&mut self, provider: &ProviderName, id: &ServerId, key: &str) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        self.cloud(provider)?.delete_metadata(id, key, now)?;
+        let name = self.server_name(provider, id);
+        self.log("clear-mark", name, key);
+        Ok(())
+    }
+
+    fn server_name(&self, provider: &ProviderName, id: &ServerId) -> String {
+        let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
+        server.map(|server| server.seen.name.clone()).unwrap_or_default()
+    }
+
+    /// `doCreateItem`.
+    pub fn create_agent(&mut self, target: &TargetName, node: Node) -> Result<(), Refusal> {
+        let (name, description) = (node.name.clone(), node.description.clone());
+        self.target(target)?.create(node)?;
+        self.log("create-agent", name.as_str(), description);
+        Ok(())
+    }
+
+    /// A new token of a provider, and when it ends.
+    pub fn issue_token(&mut self, provider: &ProviderName) -> (SecretString, Timestamp) {
+        /// An hour, Keystone's default.
+        const LIFE: u32 = 3600;
+        let token = SecretString::from(format!("gAAAAAB{}", self.ids.hex(64)));
+        let expires = self.clock.after(LIFE);
+        self.tokens.push((token.clone(), provider.clone(), expires));
+        (token, expires)
+    }
+
+    pub fn knows_token(&self, provider: &ProviderName, token: Option<&str>) -> bool {
+        let now = self.clock.now();
+        let fits = |(known, of, expires): &(SecretString, ProviderName, Timestamp)| {
+            Some(known.expose_secret()) == token && of == provider && *expires > now
+        };
+        self.tokens.iter().any(fits)
+    }
+
+    /// Every token is refused from now on, as after a change of the user's roles.
+    pub fn revoke_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
     /// One second.
     pub(super) fn step(&mut self) {
         self.clock.step();
@@ -257,86 +327,5 @@ impl State {
         let at = self.addresses;
         self.addresses += 1;
         format!("127.{}.{}.{}", 10 + at / (HOSTS * HOSTS), 1 + at / HOSTS % HOSTS, 1 + at % HOSTS)
-    }
-
-    /// Whether something on a machine holds, or could make, this agent's connection.
-    fn connectable(&self, target: &TargetName, name: &NodeName, launcher: &NodeLauncher) -> bool {
-        let now = self.clock.now();
-        match launcher {
-            NodeLauncher::Elsewhere => true,
-            NodeLauncher::Inbound => self.machines.values().any(|machine| {
-                let runs = machine.agent.as_ref().is_some_and(|agent| agent.target == *target && agent.name == *name);
-                runs && machine.on && machine.fate.agent == AgentFate::Connects
-            }),
-            NodeLauncher::Ssh { host } => self
-                .machines
-                .values()
-                .any(|machine| machine.address == *host && machine.reachable(now) && machine.fate.agent == AgentFate::Connects),
-        }
-    }
-
-    /// Channels whose other end is gone. A build on one dies; `by` is who is to blame, empty: nobody.
-    pub(super) fn drop_dead_channels(&mut self, by: &'static str) {
-        let now = self.clock.now();
-        let mut dead = Vec::new();
-        for (target, jenkins) in &self.jenkins {
-            for node in jenkins.nodes.values().filter(|node| node.channel == Channel::Up) {
-                if !self.connectable(target, &node.name, &node.launcher) {
-                    dead.push((target.clone(), node.name.clone()));
-                }
-            }
-        }
-        for (target, name) in dead {
-            let Some(node) = self.jenkins.get_mut(&target).and_then(|jenkins| jenkins.nodes.get_mut(&name)) else {
-                continue;
-            };
-            node.lose_channel(now);
-            for build in std::mem::take(&mut node.builds) {
-                if !by.is_empty() {
-                    let (target, node) = (target.clone(), name.clone());
-                    self.killed_builds.push(KilledBuild { at: now, target, node, url: build.url, by });
-                }
-            }
-        }
-    }
-
-    fn connect_agents(&mut self) {
-        let now = self.clock.now();
-        let due = self.clock.after(self.delays.agent);
-        let mut may = Vec::new();
-        for (target, jenkins) in self.jenkins.iter().filter(|(_, jenkins)| !jenkins.is_down(now)) {
-            for node in jenkins.visible().filter(|node| node.deleted_at.is_none()) {
-                may.push((target.clone(), node.name.clone(), self.connectable(target, &node.name, &node.launcher)));
-            }
-        }
-        for (target, name, connectable) in may {
-            let Some(node) = self.jenkins.get_mut(&target).and_then(|jenkins| jenkins.nodes.get_mut(&name)) else {
-                continue;
-            };
-            if node.channel == Channel::Up {
-                node.apply_kept_mark();
-            } else if !connectable {
-                node.fail_launch(now, due);
-            } else {
-                let at = *node.connects_at.get_or_insert(due);
-                if at <= now {
-                    node.connect();
-                }
-            }
-        }
-    }
-}
-
-impl super::jenkins::Node {
-    /// A controller that connects by itself says that it failed, again and again.
-    fn fail_launch(&mut self, now: Timestamp, due: Timestamp) {
-        if !matches!(self.launcher, NodeLauncher::Ssh { .. }) {
-            self.connects_at = None;
-            return;
-        }
-        if *self.connects_at.get_or_insert(due) <= now {
-            self.cause = Some(Cause { at: now, why: Why::LaunchFailed });
-            self.connects_at = None;
-        }
     }
 }

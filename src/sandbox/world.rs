@@ -8,7 +8,7 @@ use super::machine::Process;
 use super::refusal::Refusal;
 use super::state::State;
 use crate::desired::{Controller, Desired};
-use crate::names::{NodeName, ProviderName, ServerId, TargetName};
+use crate::names::{NodeName, ProviderName, TargetName};
 use crate::observed::{
     Account, Answer, Ask, Fresh, Gap, Image, Lists, MachineSight, Mark, Object, ProviderLists, Source, TargetList,
 };
@@ -48,6 +48,11 @@ fn no_ssh() -> Refusal {
 }
 
 impl State {
+    /// Nothing of this provider answers over HTTP.
+    pub(super) fn is_silent(&self, provider: &ProviderName) -> bool {
+        self.outage(&Source::Provider(provider.clone())).is_some()
+    }
+
     /// Why a service answers nothing now; a machine's own outage included.
     fn outage(&self, source: &Source) -> Option<String> {
         let provider_of = match source {
@@ -197,43 +202,24 @@ impl State {
     }
 
     fn perform(&mut self, act: &Act) -> Result<Done, Refusal> {
-        let now = self.clock.now();
         match act {
             Act::CreateServer(create) => self.create_server(&create.provider, new_server(create)).map(Done::Accepted),
             Act::SetMarks { provider, server, marks } => {
                 let items = marks.iter().map(|(mark, value)| (mark.key().to_owned(), value.clone())).collect();
-                self.cloud(provider)?.set_metadata(server, &items, now)?;
-                let name = self.server_name(provider, server);
-                let detail = marks.iter().map(|(mark, value)| format!("{mark}={value}")).collect::<Vec<_>>().join(" ");
-                self.log("set-marks", name, detail);
-                Ok(Done::Done)
+                self.set_marks(provider, server, &items).map(|_| Done::Done)
             }
-            Act::ClearMark { provider, server, mark } => match self.cloud(provider)?.delete_metadata(server, mark.key(), now) {
+            Act::ClearMark { provider, server, mark } => match self.clear_mark(provider, server, mark.key()) {
                 Err(refusal) if refusal.status == 404 && refusal.said.starts_with("Metadata") => Ok(Done::Already),
-                Err(refusal) => Err(refusal),
-                Ok(()) => {
-                    let name = self.server_name(provider, server);
-                    self.log("clear-mark", name, mark.key());
-                    Ok(Done::Done)
-                }
+                other => other.map(|()| Done::Done),
             },
             Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
             Act::PushScripts(push) => self.push_scripts(push),
             Act::StartScript(start) => self.start_script(start),
-            Act::CreateAgent(create) => {
-                self.target(&create.target)?.create(new_node(create))?;
-                self.log("create-agent", create.name.as_str(), create.description.clone());
-                Ok(Done::Done)
-            }
+            Act::CreateAgent(create) => self.create_agent(&create.target, new_node(create)).map(|()| Done::Done),
             Act::MarkOffline { target, name, message } => self.mark_offline(target, name, message),
             Act::DeleteAgent { target, name } => already_when_gone(self.delete_agent(target, name)),
             Act::StartAgent(start) => self.start_agent(start),
         }
-    }
-
-    pub(super) fn server_name(&self, provider: &ProviderName, id: &ServerId) -> String {
-        let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
-        server.map(|server| server.seen.name.clone()).unwrap_or_default()
     }
 
     /// The machine of an action, reached with its pinned key.

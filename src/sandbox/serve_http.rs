@@ -1,0 +1,170 @@
+//! The world over HTTP/1.1 on loopback: one listener, a thread a connection, faults and kill points. What is answered is in
+//! the modules below. Services stand at `/os/<provider>/{identity,compute,image,network}`, controllers at `/jenkins/<target>/`.
+
+mod glance;
+mod jenkins;
+mod keystone;
+mod message;
+mod neutron;
+mod nova;
+mod nova_json;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufReader};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::Sandbox;
+use super::faults::{Drop as Dropped, HttpFaultAnswer};
+use crate::names::{ProviderName, TargetName};
+use message::{Request, Response};
+
+/// Serves until it is dropped.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Open connections, to be closed at the end.
+    open: Mutex<BTreeMap<u64, TcpStream>>,
+}
+
+impl Sandbox {
+    /// On a port of its own.
+    pub fn serve_http(&self) -> io::Result<HttpServer> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let accepting = {
+            let (shared, sandbox) = (Arc::clone(&shared), self.clone());
+            std::thread::spawn(move || accept(&listener, &shared, &sandbox))
+        };
+        Ok(HttpServer { address, shared, accepting: Some(accepting) })
+    }
+}
+
+impl HttpServer {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Keystone's, for `auth_url` in clouds.yaml.
+    pub fn auth_url(&self, provider: &ProviderName) -> String {
+        format!("http://{}/os/{provider}/identity/v3", self.address)
+    }
+
+    /// A controller's, with a slash at its end.
+    pub fn jenkins_url(&self, target: &TargetName) -> String {
+        format!("http://{}/jenkins/{target}/", self.address)
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _woken = TcpStream::connect(self.address);
+        for stream in self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let _closed = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(thread) = self.accepting.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, sandbox: &Sandbox) {
+    for (number, stream) in (0_u64..).zip(listener.incoming()) {
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let Ok(copy) = stream.try_clone() else { continue };
+        shared.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, copy);
+        let (shared, sandbox) = (Arc::clone(shared), sandbox.clone());
+        std::thread::spawn(move || {
+            // A connection that breaks is the client's to notice.
+            let _broken = converse(&stream, &sandbox);
+            let _closed = stream.shutdown(Shutdown::Both);
+            shared.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        });
+    }
+}
+
+/// Requests of one connection, one after the other, until it is closed or a fault closes it.
+fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let root = format!("http://{}", stream.local_addr()?);
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream.try_clone()?;
+    while let Some(request) = message::read(&mut reader, &mut writer)? {
+        let line = format!("{} {}", request.method, request.target);
+        let (dropped, fault) = sandbox.with(|state| {
+            let dropped = state.faults.admit();
+            (dropped, if dropped.is_none() { state.faults.http_fault(&line) } else { None })
+        });
+        let answered = match dropped.map(HttpFaultAnswer::Drop).or(fault) {
+            Some(HttpFaultAnswer::Drop(Dropped::BeforeEffect)) => None,
+            Some(HttpFaultAnswer::Drop(Dropped::AfterEffect)) => answer(sandbox, &request, &root).and(None),
+            Some(HttpFaultAnswer::Say { status, headers, body }) => Some(said(status, headers, body)),
+            Some(HttpFaultAnswer::Half) => {
+                return answer(sandbox, &request, &root).map_or(Ok(()), |response| response.write_half(&mut writer));
+            }
+            None => answer(sandbox, &request, &root),
+        };
+        let Some(response) = answered else { return Ok(()) };
+        response.write(&mut writer, request.method == "HEAD")?;
+        if request.wants_close() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn said(status: u16, headers: Vec<(String, String)>, body: String) -> Response {
+    let mut response = Response::text(status, "application/json", body);
+    if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        response.headers.clear();
+    }
+    response.headers.extend(headers);
+    response
+}
+
+/// None: the connection is closed without a word, as in an outage.
+fn answer(sandbox: &Sandbox, request: &Request, root: &str) -> Option<Response> {
+    let segments = request.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["os", provider, service, rest @ ..] => {
+            let provider = ProviderName::from(*provider);
+            if sandbox.with(|state| state.is_silent(&provider)) {
+                return None;
+            }
+            let base = format!("{root}/os/{provider}");
+            Some(match *service {
+                "identity" => keystone::answer(sandbox, &provider, request, rest, &base),
+                "compute" => nova::answer(sandbox, &provider, request, rest, &format!("{base}/compute")),
+                "image" => glance::answer(sandbox, &provider, request, rest, &format!("{base}/image")),
+                "network" => neutron::answer(sandbox, &provider, request, rest, &format!("{base}/network")),
+                _ => Response::text(404, "text/plain", "404 page not found"),
+            })
+        }
+        ["jenkins", target, rest @ ..] => {
+            let target = TargetName::from(*target);
+            let url = format!("{root}/jenkins/{target}/");
+            sandbox.with(|state| jenkins::answer(state, &target, request, rest, &url))
+        }
+        _ => Some(Response::text(404, "text/plain", "404 page not found")),
+    }
+}

@@ -1,0 +1,407 @@
+//! The served world against recorded answers of the real services: the same fields, the same refusals. And kill points.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::HttpServer;
+use crate::names::{ProviderName, TargetName};
+use crate::sandbox::{BuildFate, Drop, Fate, Generation, HttpFault, HttpFaultAnswer, Sandbox};
+
+const TREE: &str = "tree=computer[_class,displayName,description,offline,temporarilyOffline,idle,numExecutors,offlineCauseReason,\
+                    offlineCause[_class,description,message,timestamp],executors[idle,currentExecutable[url]],\
+                    oneOffExecutors[idle,currentExecutable[url]],assignedLabels[name]]";
+
+struct Served {
+    world: Sandbox,
+    server: HttpServer,
+    token: String,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+fn served(generation: Generation) -> Served {
+    let world = Sandbox::new("2026-11-25T10:00:00Z".parse().expect("a time"), 7);
+    let provider = ProviderName::from("cloud-1");
+    world.add_provider(&provider);
+    world.add_network(&provider, "ci-net");
+    world.add_image(&provider, "jessie");
+    world.add_target(&TargetName::from("ci"), generation);
+    let server = world.serve_http().expect("a port");
+    let mut served = Served { world, server, token: String::new() };
+    let password = served.world.with(|state| state.password.expose_secret().to_owned());
+    let answer = served.authenticate(&password);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    served.token = answer.header("x-subject-token").expect("a token").to_owned();
+    served
+}
+
+impl Served {
+    /// None: the connection was closed without an answer.
+    fn send(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Option<Answer> {
+        let mut stream = TcpStream::connect(self.server.address()).expect("a connection");
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            text.push_str(name);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push_str("\r\n");
+        }
+        stream.write_all(format!("{text}\r\n{body}").as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer or none");
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
+        Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    fn authenticate(&self, password: &str) -> Answer {
+        let user = json!({ "name": "poolkeeper", "domain": { "id": "default" }, "password": password });
+        let body = json!({ "auth": {
+            "identity": { "methods": ["password"], "password": { "user": user } },
+            "scope": { "project": { "name": "sandbox", "domain": { "id": "default" } } },
+        } });
+        self.send("POST", "/os/cloud-1/identity/v3/auth/tokens", &[], &body.to_string()).expect("an answer")
+    }
+
+    fn os(&self, method: &str, path: &str, version: &str, body: &Value) -> Answer {
+        let headers = [
+            ("X-Auth-Token", self.token.clone()),
+            ("OpenStack-API-Version", format!("compute {version}")),
+            ("Content-Type", "application/json".to_owned()),
+        ];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, &format!("/os/cloud-1/{path}"), &headers, &body).expect("an answer")
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.os("GET", path, "2.93", &Value::Null)
+    }
+
+    fn create(&self) -> Answer {
+        let image = self.world.with(|state| state.clouds["cloud-1"].images[0].id.clone());
+        let server = json!({ "name": "n1", "imageRef": image, "flavorRef": "m1.small", "networks": "auto", "metadata": {} });
+        self.os("POST", "compute/v2.1/servers", "2.93", &json!({ "server": server }))
+    }
+
+    fn created(&self) -> String {
+        let answer = self.create();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.json()["server"]["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn jenkins(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
+        let secret = self.world.with(|state| state.jenkins["ci"].token.expose_secret().to_owned());
+        self.jenkins_as(&secret, method, path, headers, body)
+    }
+
+    fn jenkins_as(&self, secret: &str, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
+        let basic = format!("Basic {}", STANDARD.encode(format!("nodepool:{secret}")));
+        let mut all = vec![("Authorization", basic), ("Content-Type", "application/x-www-form-urlencoded".to_owned())];
+        all.extend(headers.iter().cloned());
+        self.send(method, &format!("/jenkins/ci/{path}"), &all, body).expect("an answer")
+    }
+
+    fn password(&self) -> String {
+        self.world.with(|state| state.jenkins["ci"].password.expose_secret().to_owned())
+    }
+}
+
+fn recorded(file: &str) -> Value {
+    serde_json::from_str(file).expect("a fixture")
+}
+
+fn openstack() -> Value {
+    recorded(include_str!("../../../tests/fixtures/sandbox/openstack.json"))
+}
+
+/// Objects have the same fields at every level, lists elements of the same shape. What a value is does not count, but for
+/// null: a field that is null there may hold anything.
+fn same_shape(at: &str, recorded: &Value, ours: &Value) {
+    match (recorded, ours) {
+        (Value::Object(recorded), Value::Object(ours)) => {
+            // Names of networks.
+            let free = at.ends_with("addresses");
+            let keys = |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+            assert!(free || keys(recorded) == keys(ours), "{at}: {:?} and {:?}", keys(recorded), keys(ours));
+            let pairs = recorded.iter().zip(if free { ours.values().collect::<Vec<_>>() } else { Vec::new() });
+            for ((key, value), ours) in pairs {
+                same_shape(&format!("{at}.{key}"), value, ours);
+            }
+            for (key, value) in recorded.iter().filter(|_| !free) {
+                same_shape(&format!("{at}.{key}"), value, &ours[key]);
+            }
+        }
+        (Value::Array(recorded), Value::Array(ours)) => {
+            if let (Some(recorded), Some(ours)) = (recorded.first(), ours.first()) {
+                same_shape(&format!("{at}[]"), recorded, ours);
+            }
+        }
+        (Value::Null, _) | (_, Value::Null) => {}
+        _ => assert_eq!(std::mem::discriminant(recorded), std::mem::discriminant(ours), "{at}"),
+    }
+}
+
+#[test]
+fn openstack_answers_have_the_recorded_shape() {
+    let served = served(Generation::J2_462);
+    let (recorded, none) = (openstack(), Value::Null);
+    let check = |name: &str, answer: &Answer| same_shape(name, &recorded[name], &answer.json());
+    let created = served.create();
+    check("server-create", &created);
+    let id = created.json()["server"]["id"].as_str().expect("an id").to_owned();
+    let server = format!("compute/v2.1/servers/{id}");
+    check("server-building", &served.get(&server));
+    served.world.tick(5);
+    check("server", &served.get(&server));
+    check("servers", &served.get("compute/v2.1/servers/detail?limit=1"));
+    check("servers-2.1", &served.os("GET", "compute/v2.1/servers/detail", "2.1", &none));
+    check("flavors", &served.get("compute/v2.1/flavors/detail"));
+    check("limits", &served.get("compute/v2.1/limits"));
+    check("limits-2.1", &served.os("GET", "compute/v2.1/limits", "2.1", &none));
+    check("networks", &served.get("network/v2.0/networks"));
+    served.world.add_image(&ProviderName::from("cloud-1"), "jessie");
+    check("images", &served.get("image/v2/images?name=in:%22jessie%22&limit=1"));
+    served.world.next_fate(Fate { build: BuildFate::Error("No valid host was found.".into()), ..Fate::default() });
+    let broken = served.created();
+    served.world.tick(5);
+    check("server-error", &served.get(&format!("compute/v2.1/servers/{broken}")));
+    let password = served.world.with(|state| state.password.expose_secret().to_owned());
+    check("token", &served.authenticate(&password));
+}
+
+#[test]
+fn openstack_refusals_have_the_recorded_shape() {
+    let served = served(Generation::J2_462);
+    let (recorded, none) = (openstack(), Value::Null);
+    let check = |name: &str, status: u16, answer: &Answer| {
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        same_shape(name, &recorded[name], &answer.json());
+    };
+    let id = served.created();
+    let mark = json!({ "metadata": { "poolkeeper_busy": "x" } });
+    let conflict = served.os("POST", &format!("compute/v2.1/servers/{id}/metadata"), "2.93", &mark);
+    check("conflict", 409, &conflict);
+    assert!(conflict.header("x-openstack-request-id").is_some_and(|id| id.starts_with("req-")));
+    check("server-gone", 404, &served.get("compute/v2.1/servers/4bd733f6-fead-4af9-819b-1ea9b22e973c"));
+    check("bad-microversion", 406, &served.os("GET", "compute/v2.1/servers/detail", "2.999", &none));
+    check("bad-password", 401, &served.authenticate("wrong"));
+    served.world.with(|state| state.clouds.get_mut("cloud-1").expect("a cloud").limits.instances = Some(1));
+    check("quota", 403, &served.create());
+    served.world.with(super::super::state::State::revoke_tokens);
+    check("nova-unauthorized", 401, &served.get("compute/v2.1/limits"));
+    check("glance-unauthorized", 401, &served.get("image/v2/images"));
+}
+
+#[test]
+fn servers_come_page_by_page() {
+    let served = served(Generation::J2_462);
+    let ids = [served.created(), served.created(), served.created()];
+    served.world.with(|state| state.clouds.get_mut("cloud-1").expect("a cloud").page = 2);
+    let (mut path, mut seen) = ("compute/v2.1/servers/detail".to_owned(), Vec::new());
+    loop {
+        let page = served.get(&path).json();
+        let servers = page["servers"].as_array().expect("a list");
+        assert!(servers.len() <= 2);
+        seen.extend(servers.iter().map(|server| server["id"].as_str().unwrap_or_default().to_owned()));
+        let Some(next) = page["servers_links"][0]["href"].as_str() else { break };
+        path = next.split_once("/os/cloud-1/").expect("our URL").1.to_owned();
+    }
+    seen.sort_unstable();
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    assert_eq!(seen, ids);
+}
+
+#[test]
+fn marks_locks_and_consoles_go_over_the_wire() {
+    let served = served(Generation::J2_462);
+    let id = served.created();
+    let server = format!("compute/v2.1/servers/{id}");
+    served.world.tick(20);
+    let post = |path: &str, body: Value| served.os("POST", &format!("{server}/{path}"), "2.93", &body);
+    assert_eq!(post("metadata", json!({ "metadata": { "a": "1", "b": "2" } })).json()["metadata"]["b"], "2");
+    assert_eq!(served.os("DELETE", &format!("{server}/metadata/a"), "2.93", &Value::Null).status, 204);
+    let console = post("action", json!({ "os-getConsoleOutput": {} })).json();
+    assert!(console["output"].as_str().is_some_and(|log| log.contains("-----BEGIN SSH HOST KEY KEYS-----")));
+    assert_eq!(post("action", json!({ "lock": null })).status, 202);
+    assert_eq!(served.os("DELETE", &server, "2.93", &Value::Null).status, 409);
+    assert_eq!(post("action", json!({ "unlock": null })).status, 202);
+    assert_eq!(served.os("DELETE", &server, "2.93", &Value::Null).status, 204);
+    assert_eq!(served.get(&server).json()["server"]["OS-EXT-STS:task_state"], "deleting");
+    served.world.tick(1);
+    assert_eq!(served.get(&server).status, 404);
+}
+
+#[test]
+fn agents_look_as_recorded_in_every_generation() {
+    let recorded = recorded(include_str!("../../../tests/fixtures/sandbox/jenkins.json"));
+    for generation in Generation::ALL {
+        let served = served(generation);
+        let target = TargetName::from("ci");
+        let states = &recorded[generation.version().unwrap_or("hudson-3.3.2")];
+        let check = |state: &str| {
+            let answer = served.jenkins_as(&served.password(), "GET", &format!("computer/api/json?{TREE}"), &[], "");
+            let body = answer.json();
+            let agent = body["computer"].as_array().and_then(|list| list.iter().find(|agent| agent["displayName"] == "demo-1"));
+            let (agent, recorded) = (agent.expect("the agent"), &states[state]);
+            let at = format!("{generation:?} {state}");
+            same_shape(&at, recorded, agent);
+            for field in ["offline", "temporarilyOffline", "idle", "numExecutors"] {
+                assert_eq!(agent[field], recorded[field], "{at}.{field}");
+            }
+            for field in ["_class", "message"] {
+                assert_eq!(agent["offlineCause"][field], recorded["offlineCause"][field], "{at}.offlineCause.{field}");
+            }
+            assert_eq!(agent["offlineCause"].is_null(), recorded["offlineCause"].is_null(), "{at}");
+            assert_eq!(answer.header("x-jenkins"), generation.version());
+        };
+        served.world.add_agent(&target, "demo-1", "pool=demo");
+        served.world.with(|state| {
+            let node = state.jenkins.get_mut("ci").and_then(|jenkins| jenkins.nodes.get_mut("demo-1")).expect("a node");
+            node.labels = vec!["demo".into()];
+            node.channel = crate::sandbox::jenkins::Channel::Never;
+        });
+        check("never");
+        served.world.tick(10);
+        served.world.start_build(&target, "demo-1", 5).expect("a build");
+        check("busy");
+        served.world.mark_by_person(&target, "demo-1", "nodepool", "demo:draining:age");
+        check("marked-busy");
+        served.world.tick(5);
+        served.world.mark_gearman(&target, "demo-1");
+        check("gearman");
+        served.world.lose_channel(&target, "demo-1");
+        check("gearman-lost");
+        served.world.unmark(&target, "demo-1");
+        served.world.lose_channel(&target, "demo-1");
+        check("lost");
+        served.world.mark_gearman(&target, "demo-1");
+        served.world.with(|state| state.delays.restart = 0);
+        served.world.restart_controller(&target);
+        check("restarted");
+    }
+}
+
+fn form(name: &str, executors: &str) -> String {
+    let json = json!({
+        "name": name, "nodeDescription": "of a test", "numExecutors": executors, "remoteFS": "/srv", "labelString": "a b",
+        "mode": "EXCLUSIVE", "nodeProperties": { "stapler-class-bag": "true" },
+        "launcher": { "stapler-class": "hudson.slaves.JNLPLauncher", "$class": "hudson.slaves.JNLPLauncher" },
+    });
+    let encoded = percent_encoding::utf8_percent_encode(&json.to_string(), percent_encoding::NON_ALPHANUMERIC).to_string();
+    format!("name={name}&type=hudson.slaves.DumbSlave%24DescriptorImpl&json={encoded}")
+}
+
+#[test]
+fn an_agent_is_created_marked_and_deleted_with_a_token() {
+    let served = served(Generation::J2_462);
+    let post = |path: &str, body: &str| served.jenkins("POST", path, &[], body);
+    let created = post("computer/doCreateItem", &form("n1", "1"));
+    assert_eq!((created.status, created.header("location").is_some_and(|to| to.ends_with("/computer/"))), (302, true));
+    let again = post("computer/doCreateItem", &form("n1", "1"));
+    assert_eq!((again.status, again.header("x-error")), (400, Some("Agent called  n1  already exists")));
+    let jnlp = served.jenkins("GET", "computer/n1/jenkins-agent.jnlp", &[], "");
+    assert!(jnlp.body.contains("<argument>n1</argument>"), "{}", jnlp.body);
+    assert_eq!(post("computer/n1/changeOfflineCause?offlineMessage=one%20two", "").status, 302);
+    let cause = served.jenkins("GET", "computer/n1/api/json", &[], "").json()["offlineCause"].clone();
+    assert_eq!(cause["description"], "Disconnected by nodepool : one two");
+    assert_eq!(served.jenkins("GET", "computer/n1/doDelete", &[], "").status, 405);
+    assert_eq!(post("computer/n1/doDelete", "").status, 302);
+    assert_eq!(post("computer/n1/doDelete", "").status, 404);
+    assert_eq!(post("computer/doCreateItem", &form("n0", "0")).status, 302, "swallowed");
+    assert_eq!(served.jenkins("GET", "computer/n0/api/json", &[], "").status, 404);
+    assert_eq!(post("computer/doCreateItem", &form("n0", "1")).status, 400, "invisible, and there");
+}
+
+#[test]
+fn crumbs_are_as_each_generation_wants_them() {
+    for generation in Generation::ALL {
+        let served = served(generation);
+        let password = served.password();
+        let wanted =
+            |headers: &[(&str, String)]| served.jenkins_as(&password, "POST", "computer/nope/doDelete", headers, "").status;
+        assert_eq!(wanted(&[]), 403, "{generation:?}");
+        let issued = served.jenkins_as(&password, "GET", "crumbIssuer/api/json", &[], "");
+        let field = issued.json()["crumbRequestField"].as_str().expect("a field").to_owned();
+        let crumb = issued.json()["crumb"].as_str().expect("a crumb").to_owned();
+        assert_eq!(field, generation.crumb_field());
+        let cookie = issued.header("set-cookie").and_then(|cookie| cookie.split(';').next()).expect("a session").to_owned();
+        let without = if generation.crumb_needs_session() { 403 } else { 404 };
+        assert_eq!(wanted(&[(generation.crumb_field(), crumb.clone())]), without, "{generation:?}");
+        assert_eq!(wanted(&[(generation.crumb_field(), crumb), ("Cookie", cookie)]), 404, "{generation:?}");
+        let by_token = served.jenkins("POST", "computer/nope/doDelete", &[], "").status;
+        let expected = if generation.token_needs_no_crumb() { 404 } else { 403 };
+        assert_eq!(by_token, expected, "{generation:?}");
+        let wrong = if generation == Generation::Hudson332 { 403 } else { 401 };
+        assert_eq!(served.jenkins_as("wrong", "GET", "computer/api/json", &[], "").status, wrong, "{generation:?}");
+    }
+}
+
+#[test]
+fn hudson_only_toggles() {
+    let served = served(Generation::Hudson332);
+    served.world.add_agent(&TargetName::from("ci"), "n1", "");
+    let password = served.password();
+    let crumb = served.jenkins_as(&password, "GET", "crumbIssuer/api/json", &[], "").json()["crumb"].clone();
+    let crumb = [(".crumb", crumb.as_str().expect("a crumb").to_owned())];
+    let post = |path: &str| served.jenkins_as(&password, "POST", path, &crumb, "").status;
+    assert_eq!(post("computer/n1/changeOfflineCause?offlineMessage=x"), 404);
+    let marked = || served.world.agent(&TargetName::from("ci"), "n1").is_some_and(|agent| agent.temporarily_offline);
+    assert_eq!((post("computer/n1/toggleOffline?offlineMessage=x"), marked()), (302, true));
+    assert_eq!((post("computer/n1/toggleOffline?offlineMessage=x"), marked()), (302, false));
+    let range = served.jenkins_as(&password, "GET", "computer/api/json?tree=computer[displayName]{0,1}", &[], "");
+    assert_eq!(range.status, 500);
+}
+
+#[test]
+fn a_stop_closes_connections_before_or_after_the_effect() {
+    for (drop, servers) in [(Drop::BeforeEffect, 0), (Drop::AfterEffect, 1)] {
+        let served = served(Generation::J2_462);
+        served.world.stop_after(1, drop);
+        assert_eq!(served.get("compute/v2.1/servers/detail").status, 200);
+        let image = served.world.with(|state| state.clouds["cloud-1"].images[0].id.clone());
+        let body = json!({ "server": { "name": "n1", "imageRef": image, "flavorRef": "m1.small" } }).to_string();
+        let headers = [("X-Auth-Token", served.token.clone())];
+        let send = || served.send("POST", "/os/cloud-1/compute/v2.1/servers", &headers, &body).is_some();
+        assert!(!send() && !send(), "{drop:?}");
+        assert_eq!(served.world.servers(&ProviderName::from("cloud-1")).len(), servers, "{drop:?}");
+        served.world.resume();
+        assert!(send());
+    }
+}
+
+#[test]
+fn faults_by_rule() {
+    let served = served(Generation::J2_462);
+    let fault = |answer: HttpFaultAnswer| {
+        served.world.with(|state| state.faults.http.push(HttpFault { of: "GET /os/cloud-1/compute".into(), answer, times: 1 }));
+    };
+    fault(HttpFaultAnswer::Say { status: 429, headers: vec![("Retry-After".into(), "1".into())], body: "{}".into() });
+    let answer = served.get("compute/v2.1/servers/detail");
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    fault(HttpFaultAnswer::Half);
+    let half = served.get("compute/v2.1/servers/detail");
+    let length: usize = half.header("content-length").and_then(|text| text.parse().ok()).expect("a length");
+    assert!(half.body.len() < length);
+    assert_eq!(served.get("compute/v2.1/servers/detail").status, 200);
+}
