@@ -36,9 +36,17 @@ impl std::fmt::Debug for Console<'_> {
     }
 }
 
-pub fn apply(args: &ApplyArgs, settings: &Settings, desired: &Desired, world: &dyn World, console: Console<'_>) -> anyhow::Result<u8> {
+pub fn apply(
+    args: &ApplyArgs,
+    settings: &Settings,
+    desired: &Desired,
+    world: &dyn World,
+    console: Console<'_>,
+) -> anyhow::Result<u8> {
     if !args.yes && console.answers.is_none() {
-        bail!(crate::exit::Usage("apply asks before it changes anything, and there is no terminal to answer on; give --yes".to_owned()));
+        bail!(crate::exit::Usage(
+            "apply asks before it changes anything, and there is no terminal to answer on; give --yes".to_owned()
+        ));
     }
     let options = Options {
         deadline: (!args.until_converged).then_some(args.deadline),
@@ -86,7 +94,9 @@ impl<'a> Talk<'a> {
             Some(plan) if summary.ended == Some(Ended::Declined) => {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
-            Some(plan) if summary.passes == 1 && plan.is_empty() => inner.out.write_all(plan_text(plan, self.style).as_bytes())?,
+            Some(plan) if summary.passes == 1 && plan.is_empty() => {
+                inner.out.write_all(plan_text(plan, self.style).as_bytes())?
+            }
             Some(_) | None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
         }
         Ok(())

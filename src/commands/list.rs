@@ -7,8 +7,8 @@ use crate::desired::Desired;
 use crate::exit;
 use crate::node::join;
 use crate::observed::{Observed, ThisRun};
-use crate::report::plan_text::gap_text;
 use crate::report::list::{rows, text};
+use crate::report::plan_text::gap_text;
 use crate::settings::{Settings, now};
 use crate::world::World;
 

@@ -13,7 +13,13 @@ use crate::report::plan_text::plan_text;
 use crate::settings::{Settings, now};
 use crate::world::World;
 
-pub fn plan(args: &PlanArgs, settings: &Settings, desired: &Desired, world: &dyn World, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn plan(
+    args: &PlanArgs,
+    settings: &Settings,
+    desired: &Desired,
+    world: &dyn World,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
     let observed = observe(world, desired, &ThisRun::default(), &now);
     let pools: Vec<PoolName> = args.pool.iter().map(PoolName::new).collect();
     let plan = plan::plan(desired, &observed, now()).only(&pools);

@@ -52,6 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("similar", &["src/report/"]),
     ("ssh2", &["src/live/machine/session.rs"]),
     ("tar", &["src/live/machine/"]),
+    ("terminal_size", &["src/settings.rs"]),
     ("tokio", &["src/sandbox/serve_ssh.rs"]),
 ];
 
