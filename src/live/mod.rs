@@ -4,3 +4,6 @@ pub mod http;
 pub mod jenkins;
 pub mod machine;
 pub mod openstack;
+mod world;
+
+pub use world::{Live, Surroundings};

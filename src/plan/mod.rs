@@ -91,6 +91,13 @@ impl Plan {
         nodes.chain(pools).any(WaitsFor::is_under_way)
     }
 
+    /// Nothing to do, and nothing to say but counts.
+    pub fn is_quiet(&self) -> bool {
+        let pools = self.pools.iter().filter_map(|pool| pool.waits_for.as_ref());
+        let waits = self.waits.iter().map(|wait| &wait.waits_for).chain(pools);
+        self.is_empty() && self.gaps.is_empty() && waits.into_iter().all(WaitsFor::is_quiet)
+    }
+
     /// Everything of these pools alone; none named: everything.
     #[must_use]
     pub fn only(mut self, pools: &[PoolName]) -> Self {
@@ -105,6 +112,11 @@ impl Plan {
 }
 
 impl WaitsFor {
+    /// Nothing that a person who reads the plan must know of: a build runs, or a person has the node.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self, Self::Build | Self::Person(_))
+    }
+
     /// Time of seconds to minutes ends it, without a person or an unseen service.
     pub fn is_under_way(&self) -> bool {
         match self {

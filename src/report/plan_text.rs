@@ -11,7 +11,7 @@ use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Verb, WaitsFor}
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
-    if plan.is_empty() && plan.gaps.is_empty() && !plan.under_way() && plan.pools.iter().all(|pool| pool.waits_for.is_none()) {
+    if plan.is_quiet() {
         return nothing_to_do(plan);
     }
     let mut text = head(&plan.head, style);
@@ -215,7 +215,7 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
         return own.to_string();
     }
     let mut counted: BTreeMap<String, u32> = BTreeMap::new();
-    for wait in plan.waits.iter().filter(|wait| wait.subject.pool.as_ref() == Some(pool) && wait.waits_for.is_under_way()) {
+    for wait in plan.waits.iter().filter(|wait| wait.subject.pool.as_ref() == Some(pool) && !wait.waits_for.is_quiet()) {
         *counted.entry(wait.waits_for.to_string()).or_default() += 1;
     }
     let texts: Vec<String> =

@@ -8,13 +8,12 @@ mod jenkins;
 mod loader;
 mod machine;
 mod openstack;
+mod openstack_calls;
+mod openstack_clouds;
 #[cfg(feature = "sandbox")]
 mod scenarios;
 #[cfg(feature = "sandbox")]
 mod scene;
 mod tidy;
-mod units;
-mod openstack_calls;
-mod openstack_clouds;
-mod tidy;
 mod trace;
+mod units;

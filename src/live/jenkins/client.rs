@@ -62,6 +62,11 @@ impl Jenkins {
         })
     }
 
+    /// HTTP requests sent so far.
+    pub fn calls(&self) -> u64 {
+        self.client.calls()
+    }
+
     /// Every agent, in one call.
     pub fn list(&self) -> Result<TargetList, Gap> {
         let (list, _) = self.listed().map_err(|error| fault::gap(&self.name, error))?;
