@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 /// Held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Let go by name, not only by closing: a child process between its fork and its exec has the file open too.
+    fn drop(&mut self) {
+        drop(fs2::FileExt::unlock(&self.file));
+    }
 }
 
 /// Why there is no lock.
@@ -49,7 +56,7 @@ pub fn try_lock(path: &Path) -> Result<Lock, LockError> {
         Err(error) => File::open(path).map_err(|_| LockError::Open(path.to_owned(), error))?,
     };
     match fs2::FileExt::try_lock_exclusive(&file) {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(Lock { file }),
         Err(error) if error.kind() == fs2::lock_contended_error().kind() => Err(LockError::Held(path.to_owned())),
         Err(error) => Err(LockError::Open(path.to_owned(), error)),
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 
 use crate::desired::Desired;
-use crate::node::asks;
 use crate::observed::{Answer, Ask, Gap, Observed, ThisRun};
+use crate::plan::asks;
 use crate::world::World;
 
 /// How many questions are asked at one time. Most are SSH connects that wait up to 3 s for a machine that boots: with 16, the

@@ -95,7 +95,7 @@ impl<'a> Talk<'a> {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
             Some(plan) if summary.passes == 1 && plan.is_empty() => {
-                inner.out.write_all(plan_text(plan, self.style).as_bytes())?
+                inner.out.write_all(plan_text(plan, self.style).as_bytes())?;
             }
             Some(_) | None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
         }
@@ -110,15 +110,15 @@ impl Audience for Talk<'_> {
             for gap in &plan.gaps {
                 let text = gap_text(gap, self.style);
                 if !inner.gaps.contains(&text) {
-                    let _ = inner.out.write_all(text.as_bytes());
+                    drop(inner.out.write_all(text.as_bytes()));
                     inner.gaps.push(text);
                 }
             }
             return true;
         }
-        let _ = inner.out.write_all(plan_text(plan, self.style).as_bytes());
-        let _ = inner.out.write_all(b"\nApply? [y/N] ");
-        let _ = inner.out.flush();
+        drop(inner.out.write_all(plan_text(plan, self.style).as_bytes()));
+        drop(inner.out.write_all(b"\nApply? [y/N] "));
+        drop(inner.out.flush());
         let mut answer = String::new();
         let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());
         read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -128,7 +128,7 @@ impl Audience for Talk<'_> {
         let text = chain_lines(chain, result, self.style);
         let mut inner = self.inner();
         // A reader that went away (`| head`) must not stop what is under way.
-        let _ = inner.out.write_all(text.as_bytes());
-        let _ = inner.out.flush();
+        drop(inner.out.write_all(text.as_bytes()));
+        drop(inner.out.flush());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::ScriptDir;
+use super::{Digest, ScriptDir};
 use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,6 +42,15 @@ pub struct Pool {
     pub max_ready_age: Option<SignedDuration>,
     /// A reason: nothing is launched; used nodes still go.
     pub paused: Option<String>,
+}
+
+impl Pool {
+    /// Names the ready script's run on a machine: a digest of the script directory and the script's name.
+    pub fn ready_run(&self) -> Digest {
+        let scripts = self.scripts.as_ref().map(|scripts| scripts.digest());
+        let scripts = scripts.as_ref().map_or("", Digest::as_str);
+        Digest::of(&["ready", scripts, self.ready_script.as_deref().unwrap_or_default()])
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

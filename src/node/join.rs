@@ -8,7 +8,6 @@ use super::state::{self, State};
 use crate::desired::{Desired, Pool};
 use crate::names::{NodeName, PoolName, ProviderName, TargetName};
 use crate::observed::{Answer, Ask, Computer, MachineSight, Marks, Observed, Role, Server};
-use crate::plan::Times;
 
 /// A server of ours in the role `node`, and what is known of its agent and machine.
 #[derive(Debug, Clone)]
@@ -25,6 +24,14 @@ pub struct Node<'a> {
     /// None when it was not asked for or is a gap.
     pub console: Option<&'a str>,
     pub state: State,
+}
+
+/// When Nova made it, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Times {
+    pub created: Timestamp,
+    /// First ACTIVE.
+    pub launched: Option<Timestamp>,
 }
 
 /// An agent is looked for in its server's `poolkeeper_target`.
@@ -150,7 +157,7 @@ fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]
             let name = computer.name.as_str();
             !with_server.contains(name)
                 && !coming.contains(name)
-                && crate::plan::name::is_ours(&desired.controller.id, name)
+                && super::name::is_ours(&desired.controller.id, name)
                 && description_agrees(desired, computer)
         });
         lone.extend(ours.map(|computer| (target.clone(), computer)));

@@ -1,9 +1,10 @@
 //! Servers and agents joined into nodes, and each node's state. Pure.
 
-pub mod asks;
 pub mod join;
+pub mod name;
 pub mod state;
+pub mod why;
 
-pub use asks::asks;
-pub use join::{AgentSight, Joined, Node, join};
+pub use join::{AgentSight, Joined, Node, Times, join};
 pub use state::{KeptWhy, State};
+pub use why::{FailedWhy, UsedWhy};

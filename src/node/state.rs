@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::join::{AgentSight, Node};
+use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
 use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
 use crate::names::TargetName;
 use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
-use crate::plan::{FailedWhy, UsedWhy};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{Because, Expects};
 use crate::desired::{AgentMode, Digest, ScriptDir};
 use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::node::Times;
 use crate::observed::{HostKey, Login, Mark};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -167,13 +166,6 @@ pub struct Chain {
     /// Of the server, where there is one: for people.
     pub times: Option<Times>,
     pub actions: Vec<Action>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Times {
-    pub created: Timestamp,
-    /// First ACTIVE.
-    pub launched: Option<Timestamp>,
 }
 
 /// What a chain is about.

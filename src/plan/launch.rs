@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::backoff::{self, BackOff};
 use super::need::{Counts, Load};
-use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor, name, spec};
+use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor, spec};
 use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
-use crate::node::Joined;
+use crate::node::{Joined, name};
 use crate::observed::image::newest;
 use crate::observed::{Answer, Ask, Flavor, Image, Mark, Observed, Quota, Refused};
 

@@ -1,14 +1,13 @@
 //! What would be changed and why: a value, made by a pure function. Nothing is left to choose when it is carried out.
 
 pub mod action;
+pub mod asks;
 pub mod backoff;
 pub mod expects;
 pub mod launch;
-pub mod name;
 pub mod need;
 pub mod planner;
 pub mod prepare;
-pub mod ready_run;
 pub mod reason;
 pub mod retire;
 pub mod spec;
@@ -19,12 +18,13 @@ use crate::observed::{Account, Gap};
 
 pub use action::{
     Act, Action, AgentLauncher, Chain, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript,
-    Subject, Times, Verb,
+    Subject, Verb,
 };
+pub use asks::asks;
 pub use expects::{AgentExpects, AgentIs, Expects, MarkExpects, ServerExpects, Stale, still_holds};
 pub use need::Counts;
 pub use planner::plan;
-pub use reason::{Because, FailedWhy, Step, UsedWhy, WaitsFor};
+pub use reason::{Because, Step, WaitsFor};
 
 /// What would be done in one pass, and what would not and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -11,13 +11,13 @@ use super::prepare::next_step;
 use super::retire::{facts, removal};
 use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
-    TargetHead, UsedWhy, Verb, WaitsFor,
+    TargetHead, Verb, WaitsFor,
 };
 use crate::desired::Desired;
 use crate::desired::units::since;
 use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::state::KeptWhy;
-use crate::node::{Joined, Node, State, join};
+use crate::node::{Joined, Node, State, UsedWhy, join};
 use crate::observed::{Observed, Refused};
 
 /// What one pass would do. Same input, same plan, byte for byte.

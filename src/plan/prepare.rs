@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::asks::login;
 use super::{
     Act, Action, AgentExpects, AgentIs, AgentLauncher, Because, Chain, CreateAgent, Expects, Machine, MarkExpects, NodeFiles,
-    PushScripts, ServerExpects, StartAgent, StartScript, Step, Subject, Verb, ready_run,
+    PushScripts, ServerExpects, StartAgent, StartScript, Step, Subject, Verb,
 };
 use crate::desired::{Desired, HostKeyPolicy, Launcher, Pool, Provider, ScriptDir, Target};
 use crate::names::{ControllerId, TargetName};
-use crate::node::asks::login;
 use crate::node::{Node, State};
 use crate::observed::{AddressKind, AgentMark, HostKey, Mark, ServerStatus, marks};
 
@@ -83,7 +83,7 @@ impl Up<'_, '_> {
         let pinned = || self.expects(&[(Mark::Hostkey, MarkExpects::Present), (Mark::Agent, MarkExpects::Absent)], None);
         let scripts = self.pool.scripts.clone().unwrap_or_else(|| Arc::new(ScriptDir::default()));
         let push = PushScripts { machine: machine.clone(), scripts, node: self.node_files()? };
-        let digest = ready_run::digest(self.pool);
+        let digest = self.pool.ready_run();
         let (script, hostname) = (self.pool.ready_script.clone(), self.node.name.clone());
         let start = StartScript { machine, digest, script, hostname };
         actions.push(Action { act: Act::PushScripts(Box::new(push)), expects: pinned() });

@@ -32,7 +32,7 @@ fn inputs(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
         provider.key_name.as_deref().unwrap_or_default(),
         if provider.config_drive { "config-drive" } else { "" },
     ]);
-    let script = crate::plan::ready_run::digest(pool);
+    let script = pool.ready_run();
     let fs = Digest::of(&[pool.agent.remote_fs.as_str(), pool.user_home.as_str()]);
     let target = Digest::of(&[pool.target.as_str()]);
     [

@@ -7,7 +7,8 @@ use super::style::{Role, Style};
 use crate::desired::units;
 use crate::execute::{ChainResult, Outcome, Step};
 use crate::names::short;
-use crate::plan::{Act, Because, Chain, Step as UpStep, Times, Verb};
+use crate::node::Times;
+use crate::plan::{Act, Because, Chain, Step as UpStep, Verb};
 use crate::run::{Ended, Summary};
 use crate::world::{ActError, Done};
 

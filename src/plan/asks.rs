@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::join::{AgentSight, Node, join};
-use super::state::State;
+use super::need;
 use crate::desired::{Desired, Launcher, Pool, Provider};
 use crate::names::PoolName;
+use crate::node::{AgentSight, Node, State, join};
 use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
-use crate::plan::{need, ready_run};
 
 /// The questions of round two.
 pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp) -> BTreeSet<Ask> {
@@ -51,7 +50,7 @@ fn wants_machine(node: &Node<'_>, pool: &Pool) -> bool {
 
 fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Ask> {
     let login = login(node, pool, provider)?;
-    let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), ready_run::digest(pool));
+    let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
     Some(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script }))
 }
 
