@@ -4,3 +4,4 @@ pub mod apply;
 pub mod list;
 pub mod observe;
 pub mod plan;
+pub mod validate;

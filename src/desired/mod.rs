@@ -1,10 +1,18 @@
 //! What should be there: the values that the desired-state directory is read into. Pure; reading files is `load`'s.
 
+pub mod check;
 pub mod controller;
+pub mod document;
+pub mod faults;
 pub mod image;
+pub mod keys;
+pub mod parse;
 pub mod pool;
 pub mod scripts;
+pub mod tables;
 pub mod units;
+pub mod value;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,74 @@
+//! The text of a file in `images/` to its values. `load` puts the scripts in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::ScriptDir;
+use super::super::check;
+use super::super::faults::{Fault, names_a_secret};
+use super::super::image::SnapshotImage;
+use super::super::keys::Keys;
+use super::super::tables::IMAGE;
+use super::super::value::Value;
+use super::Parsed;
+use crate::names::{ImageName, ProviderName};
+
+/// `name` is the file's stem, `file` how faults call it.
+pub fn parse(file: &str, name: &str, text: &str) -> Parsed<SnapshotImage> {
+    let mut parsed = super::file(file, text, &IMAGE, |keys| image(keys, name));
+    if let Err(why) = check::dns_name(name) {
+        parsed.value = None;
+        parsed.faults.push(Fault::of_file(file, format!("`{name}` is no name for an image")).hint(why));
+    }
+    parsed
+}
+
+fn image(keys: &Keys<'_>, name: &str) -> Option<SnapshotImage> {
+    let providers = keys.at("providers").and_then(|value| value.some_texts());
+    let base_image = keys.text("base-image");
+    let flavor = super::flavor(keys);
+    let setup_script = keys.at("setup-script").and_then(|value| super::script_name(&value));
+    // Read here for its kind alone: `load` takes it from the document.
+    let script_dir = keys.text("script-dir");
+    let username = super::usernames(keys);
+    let private_key = keys.at("private-key").and_then(|value| value.path());
+    let setup_timeout = keys.duration("setup-timeout");
+    let rebuild_after = keys.duration("rebuild-after");
+    let keep = keys.count("keep", 1);
+    let env = keys.at("env").and_then(|value| environment(&value));
+    let properties = keys.at("properties").and_then(|value| value.table());
+    script_dir?;
+    Some(SnapshotImage {
+        name: ImageName::new(name),
+        providers: providers?.into_iter().map(ProviderName::new).collect(),
+        base_image: base_image?,
+        flavor: flavor?,
+        setup_script: setup_script?,
+        scripts: Arc::new(ScriptDir::default()),
+        username: username?,
+        private_key: private_key?,
+        setup_timeout: setup_timeout?,
+        rebuild_after: rebuild_after?,
+        keep: keep?,
+        env: env?,
+        properties: properties?,
+    })
+}
+
+/// Variables of the setup script. They stand in git and are hashed into the image's marks: no place for a secret.
+fn environment(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let mut whole = true;
+    for (name, entry) in value.entries()? {
+        let mut letters = name.chars();
+        let first = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !first || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let fault = entry.fault_at_key(format!("`{name}` is no name of a variable"));
+            value.out.add(fault.label("letters, digits and `_`"));
+            whole = false;
+        } else if names_a_secret(&name) {
+            let fault = entry.fault_at_key(format!("`{name}` looks like a secret that stands in the desired state"));
+            value.out.add(fault.warning().hint("let the setup script fetch it, or put it into the base image"));
+        }
+    }
+    value.table().filter(|_| whole)
+}
