@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use super::generation::Generation;
 use super::refusal::Refusal;
@@ -119,6 +120,13 @@ impl Jenkins {
 
     pub fn node(&mut self, name: &str) -> Result<&mut Node, Refusal> {
         self.nodes.get_mut(name).filter(|node| node.executors > 0).ok_or_else(|| Refusal::new(404, "Not Found"))
+    }
+
+    /// What an inbound agent proves itself with: of its name, but the same for every node on Hudson.
+    pub fn agent_secret(&self, name: &NodeName) -> String {
+        let name = if self.generation == Generation::Hudson332 { "" } else { name.as_str() };
+        let hash = Sha256::digest(format!("{} agent {name}", self.password.expose_secret()));
+        hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// `doCreateItem`.

@@ -11,7 +11,9 @@ mod jenkins_view;
 pub mod machine;
 mod person;
 mod refusal;
+mod remote;
 pub mod serve_http;
+pub mod serve_ssh;
 mod state;
 mod world;
 
@@ -90,11 +92,15 @@ impl Sandbox {
         for _ in 0..seconds {
             state.step();
         }
+        state.move_doors();
     }
 
     /// Any look at the state, or change of it, that has no function of its own.
     pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        work(&mut self.lock())
+        let mut state = self.lock();
+        let result = work(&mut state);
+        state.move_doors();
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,6 @@
 //! The whole state, and what happens in it: creates, deletions, and what each second brings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,6 +12,7 @@ use super::generation::Generation;
 use super::jenkins::{Jenkins, Node};
 use super::machine::{KeySeed, Machine, text_key};
 use super::refusal::Refusal;
+use super::serve_ssh::Doors;
 use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
 use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus};
 
@@ -36,6 +37,10 @@ pub struct State {
     pub password: SecretString,
     tokens: Vec<(SecretString, ProviderName, Timestamp)>,
     addresses: u32,
+    /// None: nobody serves SSH.
+    doors: Option<Doors>,
+    /// Addresses whose door is open.
+    open: BTreeSet<String>,
 }
 
 /// A changing call.
@@ -79,6 +84,8 @@ impl State {
             deleted_servers: Vec::new(),
             host_key_of: text_key,
             addresses: 0,
+            doors: None,
+            open: BTreeSet::new(),
         }
     }
 
@@ -265,6 +272,30 @@ impl State {
     /// Every token is refused from now on, as after a change of the user's roles.
     pub fn revoke_tokens(&mut self) {
         self.tokens.clear();
+    }
+
+    pub(super) fn open_doors(&mut self, doors: Doors) {
+        self.open.clear();
+        self.doors = Some(doors);
+    }
+
+    pub(super) fn close_doors(&mut self) {
+        self.doors = None;
+    }
+
+    /// Lets in to machines that came up, and not any more to those that went.
+    pub(super) fn move_doors(&mut self) {
+        let Some(doors) = &self.doors else { return };
+        let now = self.clock.now();
+        let reachable = self.machines.values().filter(|machine| machine.reachable(now));
+        let wanted: BTreeSet<String> = reachable.map(|machine| machine.address.clone()).collect();
+        for address in self.open.difference(&wanted) {
+            doors.close(address);
+        }
+        self.open.retain(|address| wanted.contains(address));
+        let opened = wanted.into_iter().filter(|address| !self.open.contains(address) && doors.open(address));
+        let opened: Vec<String> = opened.collect();
+        self.open.extend(opened);
     }
 
     /// One second.

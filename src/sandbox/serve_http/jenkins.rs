@@ -218,15 +218,8 @@ fn escaped(text: &str) -> String {
     crate::sandbox::jenkins_view::escape(text)
 }
 
-/// The secret: of the name, but the same for every node on Hudson.
-fn secret_of(jenkins: &Jenkins, name: &NodeName) -> String {
-    let name = if jenkins.generation == Generation::Hudson332 { "" } else { name.as_str() };
-    let hash = Sha256::digest(format!("{} agent {name}", jenkins.password.expose_secret()));
-    hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 fn jnlp(jenkins: &Jenkins, node: &Node, url: &str) -> Response {
-    let (name, secret) = (&node.name, secret_of(jenkins, &node.name));
+    let (name, secret) = (&node.name, jenkins.agent_secret(&node.name));
     let body = if jenkins.generation.new_jnlp_name() {
         format!(
             "<jnlp><application-desc><argument>{secret}</argument><argument>{name}</argument><argument>-workDir</argument><argument>{}</argument><argument>-internalDir</argument><argument>remoting</argument><argument>-url</argument><argument>{url}</argument></application-desc></jnlp>",
