@@ -107,7 +107,7 @@ impl Audience for Scene {
     fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
 }
 
-fn desired(lock_file: PathBuf) -> Desired {
+pub(crate) fn desired(lock_file: PathBuf) -> Desired {
     let minutes = SignedDuration::from_mins;
     let provider = Provider {
         name: ProviderName::from(PROVIDER),

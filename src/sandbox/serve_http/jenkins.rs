@@ -178,6 +178,11 @@ fn read(jenkins: &Jenkins, request: &Request, path: &[&str], url: &str) -> Resul
             );
             Ok(Response::text(200, "application/xml", xml))
         }
+        // Newer installations have no port for inbound agents.
+        ["tcpSlaveAgentListener"] if generation <= Generation::J2_46 => {
+            let header = if generation == Generation::Hudson332 { "X-Hudson-JNLP-Port" } else { "X-Jenkins-JNLP-Port" };
+            Ok(Response::text(200, "text/plain;charset=UTF-8", "Jenkins").with(header, "50000"))
+        }
         ["jnlpJars", "slave.jar" | "remoting.jar"] => Ok(Response::text(200, "application/java-archive", JAR)),
         ["jnlpJars", "agent.jar"] if generation >= Generation::J2_462 => Ok(Response::text(200, "application/java-archive", JAR)),
         ["jnlpJars", _] if generation == Generation::Hudson332 => Err(Refusal::new(500, "Status Code: 500")),

@@ -51,7 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("serde_yaml", &["src/desired/yaml.rs", "src/live/openstack/clouds_yaml.rs"]),
     ("similar", &["src/report/"]),
     ("ssh2", &["src/live/machine/session.rs"]),
-("tar", &["src/live/machine/", "src/sandbox/remote.rs"]),
+    ("tar", &["src/live/machine/", "src/sandbox/remote.rs"]),
     ("terminal_size", &["src/settings.rs"]),
     ("tokio", &["src/sandbox/serve_ssh.rs"]),
 ];
