@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::observed::{Computer, OfflineCause};
 
@@ -31,9 +32,9 @@ fn encoded(path: &str) -> String {
 #[serde(rename_all = "camelCase")]
 pub struct ComputerSet {
     #[serde(rename = "busyExecutors")]
-    _busy: u32,
+    _busy: i64,
     #[serde(rename = "totalExecutors")]
-    _total: u32,
+    _total: i64,
     computer: Vec<RawComputer>,
 }
 
@@ -48,7 +49,7 @@ pub struct RawComputer {
     offline: bool,
     temporarily_offline: bool,
     idle: bool,
-    num_executors: u32,
+    num_executors: i64,
     offline_cause_reason: Option<String>,
     offline_cause: Option<RawCause>,
     #[serde(default)]
@@ -57,13 +58,14 @@ pub struct RawComputer {
     one_off_executors: Vec<RawExecutor>,
 }
 
+/// Plugins bring classes of their own: a field of another type is passed over, and hides no list.
 #[derive(Debug, Deserialize)]
 struct RawCause {
     #[serde(rename = "_class")]
     class: Option<String>,
-    description: Option<String>,
-    message: Option<String>,
-    timestamp: Option<i64>,
+    description: Option<Value>,
+    message: Option<Value>,
+    timestamp: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,7 +105,7 @@ impl RawComputer {
             description: self.description,
             offline: self.offline,
             temporarily_offline: self.temporarily_offline,
-            num_executors: self.num_executors,
+            num_executors: u32::try_from(self.num_executors).unwrap_or_default(),
             busy: working || !self.idle,
             builds,
             cause: cause(self.offline_cause, self.offline_cause_reason.as_deref()),
@@ -117,10 +119,10 @@ fn cause(cause: Option<RawCause>, reason: Option<&str>) -> Option<OfflineCause> 
     match cause {
         Some(RawCause { class, description, message, timestamp }) => Some(OfflineCause {
             class,
-            message,
-            description: description.as_deref().and_then(first_line),
+            message: message.as_ref().and_then(Value::as_str).map(str::to_owned),
+            description: description.as_ref().and_then(Value::as_str).and_then(first_line),
             reason,
-            since: timestamp.and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+            since: timestamp.as_ref().and_then(Value::as_i64).and_then(|millis| Timestamp::from_millisecond(millis).ok()),
         }),
         None => reason.map(|reason| OfflineCause { reason: Some(reason), ..OfflineCause::default() }),
     }

@@ -170,7 +170,7 @@ impl Guard {
 
     fn said(&self, what: &str, error: &str) -> String {
         let over = self.watched.lock().unwrap_or_else(PoisonError::into_inner).over;
-        if over { format!("{what} not done within {} s", self.limit.as_secs()) } else { format!("{what}: {error}") }
+        if over { format!("{what} not done within {:?}", self.limit) } else { format!("{what}: {error}") }
     }
 }
 

@@ -1,170 +1,21 @@
-//! Remote commands under a real sh in a temporary root.
+//! What each command does to a machine, under every shell that is here.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use poolkeeper::desired::{Digest, ScriptDir};
-use poolkeeper::live::machine::remote_command::{RemoteCommand, read_done, read_facts, write_done, write_facts};
+use poolkeeper::live::machine::remote_command::{RemoteCommand, read_facts};
 use poolkeeper::live::machine::streams;
-use poolkeeper::names::{NodeName, ProviderName, ServerId};
-use poolkeeper::observed::{HostKey, Login, MachineFacts, ScriptState};
-use poolkeeper::plan::{Machine, NodeFiles, PushScripts};
+use poolkeeper::observed::{MachineFacts, ScriptState};
 use poolkeeper::world::Done;
-use proptest::prelude::*;
 
-const SERVER: &str = "0b7d4b0e-6f0b-4d0e-8f1a-5a2f6d0c9e11";
-const HOSTNAME: &str = "ci node's \"1\"";
-
-/// A root directory, and a shell that is its `sh`.
-struct Guest {
-    root: tempfile::TempDir,
-    name: String,
-}
-
-struct Said {
-    text: String,
-    ok: bool,
-}
-
-impl Said {
-    fn done(&self) -> Done {
-        let Self { text, ok } = self;
-        assert!(ok, "{text}");
-        read_done(text).expect("an answer")
-    }
-
-    fn refused(&self) -> &str {
-        assert!(!self.ok && read_done(&self.text).is_none(), "{}", self.text);
-        &self.text
-    }
-}
-
-/// One guest a shell that this machine has; busybox brings its own tar, tr, stat and setsid.
-fn guests() -> Vec<Guest> {
-    let found = |names: &[&str]| names.iter().map(PathBuf::from).find(|path| path.exists());
-    let shells = [
-        ("dash", found(&["/bin/dash", "/usr/bin/dash"])),
-        ("bash", found(&["/bin/bash", "/usr/bin/bash"])),
-        ("busybox", found(&["/bin/busybox", "/usr/bin/busybox"])),
-    ];
-    let guests: Vec<Guest> = shells.into_iter().filter_map(|(name, path)| Some(Guest::new(name, &path?))).collect();
-    assert!(!guests.is_empty(), "no shell on this machine");
-    guests
-}
-
-impl Guest {
-    fn new(name: &str, shell: &Path) -> Self {
-        // A quote and a space: a root that is spliced anywhere would show.
-        let root = tempfile::Builder::new().prefix("it's a root ").tempdir().expect("a directory");
-        let bin = root.path().join("bin");
-        fs::create_dir_all(&bin).expect("bin");
-        fs::create_dir_all(root.path().join("etc")).expect("etc");
-        let applets: &[&str] = if name == "busybox" { &["sh", "tar", "tr", "stat", "setsid", "tail", "date"] } else { &["sh"] };
-        for applet in applets {
-            symlink(shell, bin.join(applet)).expect("a link");
-        }
-        Self { root, name: name.to_owned() }
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{}: {path}: {error}", self.name))
-    }
-
-    /// As sshd runs it: the login shell with `-c`, output merged, and the answer is over when nobody holds its end.
-    fn run(&self, command: &RemoteCommand, stdin: &[u8]) -> Said {
-        let line = command.render_in(&self.root.path().to_string_lossy());
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        let mut child = Command::new(self.path("bin/sh"))
-            .args(["-c", &line])
-            .env_clear()
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display()))
-            .stdin(Stdio::piped())
-            .stdout(writer.try_clone().expect("a pipe"))
-            .stderr(writer)
-            .spawn()
-            .expect("sh");
-        // A command that refuses may end before it has read everything.
-        drop(child.stdin.take().expect("stdin").write_all(stdin));
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut reader, &mut text).expect("output");
-        Said { text, ok: child.wait().expect("an end").success() }
-    }
-
-    fn look(&self) -> MachineFacts {
-        let said = self.run(&RemoteCommand::Look { server: SERVER.into(), digest: digest() }, b"");
-        assert!(said.ok, "{}: {}", self.name, said.text);
-        read_facts(&said.text).unwrap_or_else(|| panic!("{}: {}", self.name, said.text))
-    }
-
-    /// Looks until the script is over. The limit is a count: a machine that is slow looks longer.
-    fn over(&self) -> ScriptState {
-        let mut looks = std::iter::repeat_with(|| self.look().script).take(1000);
-        looks.find(|state| *state != ScriptState::Running).expect("the script ends")
-    }
-
-    fn push(&self, files: &[(&str, &str)]) -> Said {
-        self.run(&RemoteCommand::Push { server: SERVER.into() }, &stream(files))
-    }
-
-    fn start(&self, script: Option<&str>, environment: &[(&str, &str)]) -> Said {
-        let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into()));
-        self.run(&start_command(script), &streams::environment(&pairs.collect()).expect("an environment"))
-    }
-
-    /// Ends every process of a session, as a reboot or an out-of-memory killer would.
-    fn kill_session(&self, pid_file: &str) {
-        let pid = self.read(pid_file).split_whitespace().nth(1).expect("a pid").to_owned();
-        let killed = Command::new("pkill").args(["-9", "-s", &pid]).status().expect("pkill");
-        assert!(killed.success());
-    }
-}
-
-fn digest() -> Digest {
-    Digest::of(&["ready.sh"])
-}
-
-fn state(file: &str) -> String {
-    format!("var/lib/poolkeeper/{SERVER}/{}/{file}", digest())
-}
-
-fn start_command(script: Option<&str>) -> RemoteCommand {
-    RemoteCommand::Start { server: SERVER.into(), digest: digest(), hostname: HOSTNAME.into(), script: script.map(str::to_owned) }
-}
-
-fn stream(files: &[(&str, &str)]) -> Vec<u8> {
-    let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.as_bytes().to_vec()));
-    let machine = Machine {
-        provider: ProviderName::from("wmflabs-eqiad"),
-        server: ServerId::from(SERVER),
-        login: Login { host: "10.0.0.1".into(), port: 22, usernames: vec!["jenkins".into()], private_key: "/k".into() },
-        pinned: HostKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGE").expect("a key"),
-    };
-    let node = NodeFiles {
-        hostname: NodeName::from("ci-1"),
-        address: "203.0.113.7".into(),
-        private_address: "10.0.0.7".into(),
-        provider: ProviderName::from("wmflabs-eqiad"),
-        region: Some("eqiad".into()),
-        availability_zone: None,
-        cloud: "contintcloud".into(),
-        uuid: ServerId::from(SERVER),
-    };
-    streams::push(&PushScripts { machine, scripts: Arc::new(ScriptDir { files: files.collect() }), node }).expect("a stream")
-}
+use super::guest::{Guest, HOSTNAME, SERVER, digest, guests, start_command, state, stream};
 
 #[test]
 fn a_push_replaces_the_scripts_as_a_whole() {
-    for guest in guests() {
+    for guest in guests().into_iter().map(Guest::with_ssh_keygen) {
         let first = guest.push(&[("setup.sh", "old"), ("it's \"odd\" $(name).sh", "odd"), ("ready.sh", "one")]);
         assert_eq!(first.done(), Done::Done);
         assert_eq!(guest.read("opt/nodepool-scripts/it's \"odd\" $(name).sh"), "odd");
@@ -383,67 +234,5 @@ fn an_agent_runs_once_and_is_started_again_when_it_died() {
         assert!(guest.look().agent_running);
         guest.kill_session(&format!("{directory}/pid"));
         assert!(guest.read(&format!("{directory}/output")).starts_with("one\nit's one word\n"), "{}", guest.name);
-    }
-}
-
-fn any_command() -> impl Strategy<Value = RemoteCommand> {
-    let text = "[^\\x00]{0,12}";
-    let server = text.prop_map(ServerId::new);
-    let digest = "[0-9a-f]{8}".prop_map(|text| Digest::of(&[text]));
-    let words = prop::collection::vec(text, 0..5);
-    prop_oneof![
-        (server.clone(), digest.clone()).prop_map(|(server, digest)| RemoteCommand::Look { server, digest }),
-        server.clone().prop_map(|server| RemoteCommand::Push { server }),
-        (server.clone(), digest, text, prop::option::of(text)).prop_map(|(server, digest, hostname, script)| {
-            RemoteCommand::Start { server, digest, hostname: NodeName::new(hostname), script }
-        }),
-        (server, text, words).prop_map(|(server, name, words)| RemoteCommand::StartAgent {
-            server,
-            name: NodeName::new(name),
-            words
-        }),
-    ]
-}
-
-fn any_facts() -> impl Strategy<Value = MachineFacts> {
-    let tail = "[ -~\\n]{0,40}";
-    let script = prop_oneof![
-        Just(ScriptState::NotStarted),
-        Just(ScriptState::Running),
-        Just(ScriptState::Passed),
-        (1..256, tail).prop_map(|(status, tail)| ScriptState::Exited { status, tail }),
-        tail.prop_map(|tail| ScriptState::Vanished { tail }),
-    ];
-    (script, any::<bool>()).prop_map(|(script, agent_running)| MachineFacts { script, agent_running })
-}
-
-proptest! {
-    #[test]
-    fn what_is_rendered_is_read_back(command in any_command()) {
-        prop_assert_eq!(RemoteCommand::parse(&command.render()), Some(command));
-    }
-
-    #[test]
-    fn no_other_line_is_a_command(command in any_command(), more in "[ -~]{1,8}") {
-        let line = command.render();
-        prop_assert_eq!(RemoteCommand::parse(&format!("{more}{line}")), None);
-        prop_assert_eq!(RemoteCommand::parse(&line.replacen("poolkeeper", "keeper", 1)), None);
-        prop_assert_eq!(RemoteCommand::parse(&more), None);
-    }
-
-    #[test]
-    fn facts_are_read_back_whatever_a_shell_prints_before(facts in any_facts(), noise in "[ -9]{0,20}") {
-        prop_assert_eq!(read_facts(&format!("{noise}\n{}", write_facts(&facts))), Some(facts));
-    }
-}
-
-#[test]
-fn answers_that_are_not_whole_are_none() {
-    assert_eq!(read_facts("poolkeeper:script=running\n"), None);
-    assert_eq!(read_facts("poolkeeper:script=exited\npoolkeeper:status=\npoolkeeper:agent=none\n"), None);
-    assert_eq!(read_facts(""), None);
-    assert_eq!(read_done("Please login as the user \"debian\" rather than the user \"root\".\n"), None);
-    for done in [Done::Done, Done::Already] {
-        assert_eq!(read_done(&write_done(&done)), Some(done));
     }
 }

@@ -1,1 +1,0 @@
-//! The Jenkins client against recorded answers of real controllers.
