@@ -125,35 +125,47 @@ fn invalid(said: String) -> HttpError {
     HttpError { kind: HttpErrorKind::Invalid, said, sent: false }
 }
 
+fn builder(options: &Options) -> Result<reqwest::blocking::ClientBuilder, HttpError> {
+    let mut builder = reqwest::blocking::Client::builder()
+        .user_agent(concat!("poolkeeper/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
+        .timeout(options.timeout)
+        .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(&options.base) {
+        builder = builder.no_proxy();
+    }
+    if !options.verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    } else if let Some(path) = &options.cacert {
+        let pem = read(path)?;
+        let certs = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if certs.is_empty() {
+            return Err(invalid(format!("{}: no PEM certificate in it", path.display())));
+        }
+        builder = builder.tls_certs_only(certs);
+    }
+    if let Some((cert, key)) = &options.client_cert {
+        let mut pem = read(cert)?;
+        if let Some(key) = key {
+            pem.push(b'\n');
+            pem.extend(read(key)?);
+        }
+        let identity = reqwest::Identity::from_pem(&pem)
+            .map_err(|_| invalid(format!("{}: no PEM certificate with its key", cert.display())))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
+}
+
 impl Client {
     pub fn new(options: &Options) -> Result<Self, HttpError> {
-        let mut builder = reqwest::blocking::Client::builder()
-            .user_agent(concat!("poolkeeper/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-            .timeout(options.timeout)
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&options.base) {
-            builder = builder.no_proxy();
-        }
-        if !options.verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        } else if let Some(path) = &options.cacert {
-            let pem = read(path)?;
-            let certs = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| invalid(format!("{}: no PEM certificates: {}", path.display(), chain(&error))))?;
-            builder = builder.tls_certs_only(certs);
-        }
-        if let Some((cert, key)) = &options.client_cert {
-            let mut pem = read(cert)?;
-            if let Some(key) = key {
-                pem.push(b'\n');
-                pem.extend(read(key)?);
-            }
-            let identity = reqwest::Identity::from_pem(&pem)
-                .map_err(|_| invalid(format!("{}: no PEM certificate with its key", cert.display())))?;
-            builder = builder.identity(identity);
-        }
-        let inner = builder.build().map_err(|error| invalid(format!("no HTTP client: {}", chain(&error.without_url()))))?;
+        let built = builder(options)?.build();
+        // A system without certificates is no hindrance where no TLS is spoken.
+        let built = match built {
+            Err(_) if options.base.starts_with("http://") => builder(options)?.tls_certs_only([]).build(),
+            Ok(_) | Err(_) => built,
+        };
+        let inner = built.map_err(|error| invalid(format!("no HTTP client: {}", innermost(&error.without_url()))))?;
         Ok(Self { inner, timeout: options.timeout, patience: options.patience.clone(), calls: AtomicU64::new(0) })
     }
 

@@ -43,18 +43,26 @@ fn token(seen: &Seen, number: usize) -> Reply {
 
 /// A cloud whose Keystone and version document work, and whose other answers are the test's.
 pub(crate) fn play(routes: &[(&str, &[Reply])]) -> HttpServer {
-    let routes: BTreeMap<String, Vec<Reply>> =
-        routes.iter().map(|(route, replies)| ((*route).to_owned(), replies.to_vec())).collect();
+    play_with(routes, |_| None)
+}
+
+/// As `play`; what `first` answers comes before all.
+pub(crate) fn play_with(
+    routes: &[(&str, &[Reply])],
+    first: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+) -> HttpServer {
+    let owned = routes.iter().map(|(route, replies)| ((*route).to_owned(), replies.to_vec()));
+    let routes: BTreeMap<String, Vec<Reply>> = owned.collect();
     HttpServer::start(move |seen, before| {
         let line = format!("{} {}", seen.method, seen.path);
-        match (routes.get(&line), line.as_str()) {
-            (Some(replies), _) => replies.get(before).or(replies.last()).cloned().expect("a reply"),
-            (None, "POST /identity/v3/auth/tokens") => token(seen, before),
-            (None, "GET /compute/v2.1/") => played("nova-version.json"),
-            (None, "GET /compute/v2.1/servers/detail") => Reply::json(200, r#"{"servers": []}"#),
-            (None, "GET /image/v2/images") => Reply::json(200, r#"{"images": []}"#),
-            (None, _) => Reply::new(404, format!("no route {line}")),
-        }
+        let scripted = || routes.get(&line).and_then(|replies| replies.get(before).or(replies.last()).cloned());
+        first(seen).or_else(scripted).unwrap_or_else(|| match line.as_str() {
+            "POST /identity/v3/auth/tokens" => token(seen, before),
+            "GET /compute/v2.1/" => played("nova-version.json"),
+            "GET /compute/v2.1/servers/detail" => Reply::json(200, r#"{"servers": []}"#),
+            "GET /image/v2/images" => Reply::json(200, r#"{"images": []}"#),
+            _ => Reply::new(404, format!("no route {line}")),
+        })
     })
 }
 

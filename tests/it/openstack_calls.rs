@@ -9,7 +9,7 @@ use poolkeeper::world::{ActErrorKind, Done};
 use serde_json::json;
 
 use crate::http_server::Reply;
-use crate::openstack::{LIFE, cloud, cloud_at, fault, fixture, lists, play, played, wanted};
+use crate::openstack::{LIFE, cloud, cloud_at, fault, fixture, lists, play, play_with, played, wanted};
 use crate::trace::traced;
 
 const SERVERS: &str = "GET /compute/v2.1/servers/detail";
@@ -63,6 +63,33 @@ fn a_401_brings_one_login_and_one_repetition() {
     assert_eq!(server.lines(), [LOGIN, version, limits, LOGIN, limits]);
     let tokens: Vec<String> = server.seen().iter().map(|seen| seen.header("x-auth-token").to_owned()).collect();
     assert_eq!((tokens[2].as_str(), tokens[4].as_str()), ("hunter2-0", "hunter2-1"));
+}
+
+#[test]
+fn threads_with_the_same_old_token_share_one_login() {
+    let old = |seen: &crate::http_server::Seen| seen.header("x-auth-token") == "hunter2-0";
+    let limits = |seen: &crate::http_server::Seen| seen.path.ends_with("/limits");
+    let server = play_with(&[], move |seen| (limits(seen) && old(seen)).then(|| fault("neutron-bad-token")));
+    let cloud = cloud(&server);
+    cloud.flavors().expect_err("no route, but a login");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| cloud.limits().expect_err("no route either"));
+        }
+    });
+    assert_eq!(server.lines().iter().filter(|line| *line == LOGIN).count(), 2);
+}
+
+#[test]
+fn a_microversion_that_nova_lost_is_asked_for_again() {
+    let limits = "GET /compute/v2.1/limits";
+    let server = play(&[(limits, &[fault("nova-bad-microversion"), played("limits.json")])]);
+    let cloud = cloud(&server);
+    let gap = cloud.limits().expect_err("not spoken");
+    assert!(gap.answered.starts_with("Version 2.999 is not supported by the API."), "{gap}");
+    cloud.limits().expect("limits");
+    let version = "GET /compute/v2.1/";
+    assert_eq!(server.lines(), [LOGIN, version, limits, version, limits]);
 }
 
 #[test]
@@ -275,6 +302,20 @@ fn a_list_that_is_not_whole_is_a_gap() {
         let gap = lists(&cloud(&server)).expect_err("a gap");
         assert!(gap.starts_with(&format!("lab did not answer: {said}")), "{gap}");
         assert!(gap.ends_with("(GET /servers/detail?limit=1000)"), "{gap}");
+    }
+}
+
+#[test]
+fn a_list_without_an_end_is_a_gap() {
+    let images = Reply::json(200, r#"{"images": [], "next": "/v2/images?marker=a"}"#);
+    for (route, reply, tried) in [
+        (SERVERS, played("servers-first-page.json"), format!("GET /servers/detail?limit=1000&marker={LIFE}")),
+        (IMAGES, images, "GET /images?marker=a".to_owned()),
+    ] {
+        let server = play(&[(route, &[reply])]);
+        let gap = lists(&cloud(&server)).expect_err("a gap");
+        assert!(gap.contains("the list turns in a circle") && gap.ends_with(&format!("({tried})")), "{gap}");
+        assert_eq!(server.lines().iter().filter(|line| *line == route).count(), 2);
     }
 }
 

@@ -90,6 +90,20 @@ fn the_working_directory_counts_only_when_it_is_given() {
 }
 
 #[test]
+fn where_an_environment_says_to_look() {
+    let look = |vars: &[(&str, &str)]| {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let env = CloudsEnv::new(&vars, None);
+        let dirs = env.user_config_dir.iter().chain(&env.home).chain(&env.site_dirs).map(|dir| dir.display().to_string());
+        (dirs.collect::<Vec<_>>().join(" "), env.vars.into_keys().collect::<Vec<_>>().join(" "))
+    };
+    let plain = look(&[("HOME", "/home/a"), ("OS_CLOUD", "lab"), ("PATH", "/bin"), ("XDG_CONFIG_HOME", "")]);
+    assert_eq!(plain, ("/home/a /etc/xdg/openstack /etc/openstack".to_owned(), "OS_CLOUD".to_owned()));
+    let moved = [("HOME", "/snap"), ("SNAP_REAL_HOME", "/home/a"), ("XDG_CONFIG_HOME", "/mine"), ("XDG_CONFIG_DIRS", "/a:/b")];
+    assert_eq!(look(&moved).0, "/mine/openstack /home/a /a/openstack /b/openstack /etc/openstack");
+}
+
+#[test]
 fn secure_yaml_lies_over_it() {
     let open = "clouds: {lab: {verify: false, cacert: ~/ca.pem, auth: {auth_url: 'http://k/v3/', username: u, project_id: p}}}";
     let secure = "clouds: {lab: {auth: {password: hunter2}}}";

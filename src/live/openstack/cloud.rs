@@ -51,7 +51,10 @@ impl Cloud {
         };
         let client = Client::new(&options).map_err(|error| {
             let said = format!("{}: cloud `{}`: {error}", config.file, config.cloud);
-            clouds_yaml::error(said, "check `cacert`, `cert` and `key`")
+            clouds_yaml::error(
+                said,
+                "check `cacert`, `cert` and `key`; without `cacert` the system's own certificates (ca-certificates) are needed",
+            )
         })?;
         let session = Session::new(config, client, around.cache_dir.as_deref(), Clock::clone(&around.clock));
         Ok(Self { provider: provider.name.clone(), session })

@@ -13,18 +13,18 @@ use serde_json::{Map, Value};
 
 use super::identity::{self, CloudConfig};
 
-/// Where credentials are looked for. `settings` fills it in.
+/// Where credentials are looked for.
 #[derive(Clone, Default)]
 pub struct CloudsEnv {
     /// All variables whose name begins with `OS_`.
     pub vars: BTreeMap<String, String>,
-    /// `$XDG_CONFIG_HOME/openstack` or what stands for it.
+    /// `$XDG_CONFIG_HOME/openstack`, where that is set.
     pub user_config_dir: Option<PathBuf>,
-    /// `$HOME`.
+    /// `$HOME`: `~/.config/openstack`, and `~/` in the paths of the file.
     pub home: Option<PathBuf>,
     /// `/etc/xdg/openstack`, `/etc/openstack`: searched last, in this order.
     pub site_dirs: Vec<PathBuf>,
-    /// The working directory, only when a person runs us on a terminal: a timer must not read a file that lies about.
+    /// The working directory: searched first. A timer must not read a file that lies about.
     pub current_dir: Option<PathBuf>,
 }
 
@@ -66,6 +66,26 @@ const SELECTORS: &[&str] =
 const NOT_OURS: &[&str] = &["OS_TEST", "OS_STD", "OS_LOG"];
 
 impl CloudsEnv {
+    /// From the whole environment, as openstacksdk (by appdirs) reads it. `current_dir` is given only when a person runs
+    /// us on a terminal.
+    pub fn new(environment: &BTreeMap<String, String>, current_dir: Option<PathBuf>) -> Self {
+        let var = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let home = var("HOME").map(PathBuf::from);
+        // A snap's own $HOME is not the person's.
+        let home = var("SNAP_REAL_HOME").map(PathBuf::from).or(home);
+        let site = var("XDG_CONFIG_DIRS").map_or("/etc/xdg", String::as_str).split(':');
+        let mut site_dirs: Vec<PathBuf> = site.map(|dir| Path::new(dir).join("openstack")).collect();
+        site_dirs.push(PathBuf::from("/etc/openstack"));
+        let vars = environment.iter().filter(|(name, _)| name.starts_with("OS_"));
+        Self {
+            vars: vars.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            user_config_dir: var("XDG_CONFIG_HOME").map(|dir| Path::new(dir).join("openstack")),
+            home,
+            site_dirs,
+            current_dir,
+        }
+    }
+
     fn dirs(&self) -> Vec<PathBuf> {
         let dot_config = self.home.as_ref().map(|home| home.join(".config/openstack"));
         let mut dirs: Vec<PathBuf> = self.current_dir.iter().chain(&self.user_config_dir).chain(&dot_config).cloned().collect();

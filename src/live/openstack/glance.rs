@@ -1,6 +1,6 @@
 //! The calls to Glance: our images, and those that are named by the desired state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -90,6 +90,7 @@ fn is_uuid(text: &str) -> bool {
 
 fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {
     let mut images = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut path = format!("/images?{filter}&limit={PAGE}");
     for _ in 0..MAX_PAGES {
         let (tried, response) = session.call(Service::Image, &path, Request::get)?;
@@ -102,6 +103,7 @@ fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {
             images.push(image(body).map_err(unreadable)?);
         }
         match answer.next {
+            Some(next) if !seen.insert(next.clone()) => return Err(unreadable("the list turns in a circle".to_owned())),
             // `/v2/images?...&marker=...`: our URL has the version already.
             Some(next) => path = next.split_once("/images").map_or(next.clone(), |(_, rest)| format!("/images{rest}")),
             None => return Ok(images),

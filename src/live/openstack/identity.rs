@@ -25,7 +25,7 @@ pub struct CloudConfig {
     pub verify: bool,
     pub cacert: Option<PathBuf>,
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
-    /// All other settings that are text, for `compute_endpoint_override` and the like.
+    /// `<service type>_endpoint_override` and `<service type>_interface`.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -128,7 +128,11 @@ pub(super) fn read(
         verify,
         cacert: values.get("cacert").map(path),
         client_cert: values.get("cert").map(|cert| (path(cert), values.get("key").map(path))),
-        settings: values,
+        // Nothing else is kept: there may be secrets of other kinds of login in it.
+        settings: values
+            .into_iter()
+            .filter(|(key, _)| key.ends_with("_endpoint_override") || key.ends_with("_interface"))
+            .collect(),
     })
 }
 

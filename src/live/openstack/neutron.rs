@@ -41,9 +41,13 @@ pub(super) fn networks(session: &Session) -> Result<Vec<Network>, CallError> {
             return Err(fault::refused(&tried, &response));
         }
         let answer: NetworksAnswer = response.json().map_err(|said| fault::unreadable(&tried, &response, &said))?;
+        let before = networks.last().map(|last| last.id.clone());
         let more = answer.networks_links.iter().any(|link| link.rel == "next");
         networks.extend(answer.networks.into_iter().map(|body| Network { id: NetworkId::new(body.id), name: body.name }));
         match networks.last() {
+            Some(last) if more && before.as_ref() == Some(&last.id) => {
+                return Err(fault::unreadable(&tried, &response, "the list turns in a circle"));
+            }
             Some(last) if more => path = format!("{first}&marker={}", last.id),
             Some(_) | None => return Ok(networks),
         }

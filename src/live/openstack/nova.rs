@@ -92,11 +92,11 @@ fn pages<T>(
         success(&tried, &response)?;
         let (items, more) = read(&tried, &response)?;
         let marker = items.last().map(|(id, _)| id.clone());
-        for (id, item) in items {
-            // A server that was deleted and made again between two pages moves the marker: one shown twice is one.
-            if seen.insert(id) {
-                all.push(item);
-            }
+        let before = all.len();
+        // One that two pages show, because others came between them, is one.
+        all.extend(items.into_iter().filter_map(|(id, item)| seen.insert(id).then_some(item)));
+        if marker.is_some() && all.len() == before {
+            return Err(fault::unreadable(&tried, &response, "the list turns in a circle: a page with nothing new"));
         }
         match marker {
             Some(marker) if more => next = format!("{path}?limit={PAGE}&marker={marker}"),

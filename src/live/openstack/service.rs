@@ -121,6 +121,9 @@ impl Session {
                 self.doubt_catalog(error.kind);
                 fault::no_answer(&tried, &error)
             })?;
+            if response.status == 406 {
+                self.forget_microversion();
+            }
             if response.status != 401 || !again {
                 return Ok((tried, response));
             }
@@ -174,6 +177,13 @@ impl Session {
         state.microversion = Some(Microversion { url: base.to_owned(), chosen: chosen.clone() });
         self.save(&state);
         Ok(chosen)
+    }
+
+    /// Nova does not speak the kept one any more: the next call asks which one.
+    fn forget_microversion(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.microversion = None;
+        self.save(&state);
     }
 
     /// An endpoint of a kept catalog that is not there any more: the next run asks Keystone again.
