@@ -14,7 +14,8 @@ use crate::observed::HostKey;
 
 /// libssh2's code for a private key that it cannot read.
 const ERROR_FILE: ErrorCode = ErrorCode::Session(-16);
-/// libssh2's codes for a key that the server does not take.
+/// libssh2's codes for a key that the server does not take. The second one stands for a lost connection too, with a text
+/// that begins with `Waiting for`.
 const REFUSED: [ErrorCode; 2] = [ErrorCode::Session(-18), ErrorCode::Session(-19)];
 
 /// Longest output that is kept (bytes): answers are small, and a tail is cut on the machine.
@@ -71,9 +72,8 @@ impl Session {
         let no_ssh = |error: &dyn std::fmt::Display| NoSession::NoSsh(error.to_string());
         let guard = Guard::new(limit);
         let stream = connect(peer.host, peer.port, limit).map_err(NoSession::NoSsh)?;
-        guard.watch(&stream).map_err(|error| no_ssh(&error))?;
+        guard.watch(&stream).and_then(|()| stream.set_nodelay(true)).map_err(|error| no_ssh(&error))?;
         let mut inner = ssh2::Session::new().map_err(|error| no_ssh(&error.message()))?;
-        inner.set_timeout(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
         inner.method_pref(MethodType::HostKey, &host_key::preferences(peer.pinned)).map_err(|error| no_ssh(&error.message()))?;
         inner.set_tcp_stream(stream);
         inner.handshake().map_err(|error| NoSession::NoSsh(guard.why("handshake", &error)))?;
@@ -85,7 +85,7 @@ impl Session {
         match inner.userauth_pubkey_memory(peer.username, None, peer.private_key.expose_secret(), None) {
             Ok(()) => Ok(Self { key, inner, guard }),
             Err(error) if error.code() == ERROR_FILE => Err(NoSession::PrivateKey(error.message().to_owned())),
-            Err(error) if REFUSED.contains(&error.code()) => {
+            Err(error) if REFUSED.contains(&error.code()) && !error.message().starts_with("Waiting for") => {
                 Err(NoSession::LoginRefused(key, format!("{}: {}", peer.username, error.message())))
             }
             Err(error) => Err(NoSession::NoSsh(guard.why("login", &error))),
@@ -113,6 +113,8 @@ impl Session {
         channel.close().map_err(|error| why(&error))?;
         channel.wait_close().map_err(|error| why(&error))?;
         let status = channel.exit_status().map_err(|error| why(&error))?;
+        // Neither stdin nor output: both may hold what no log should show.
+        tracing::debug!(verb = command.split_whitespace().find(|word| word.starts_with("'poolkeeper-")), status, "ssh");
         Ok(Output { text: String::from_utf8_lossy(&output).into_owned(), status })
     }
 }
@@ -130,8 +132,8 @@ fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, String> 
     Err(why)
 }
 
-/// Ends a connection when its time is over: libssh2's own timeout is for one operation, and a machine that drips bytes
-/// never meets it.
+/// Ends a connection when its time is over. libssh2's own timeout is for one operation, a machine that drips bytes never
+/// meets it, and a clock would have to be read between operations.
 struct Guard {
     watched: Arc<Mutex<Watched>>,
     limit: Duration,

@@ -73,6 +73,7 @@ fn a_push_that_was_cut_off_changes_nothing_and_the_next_one_does_all() {
             guest.run(&command, &whole[..cut]).refused();
             assert_eq!(guest.read("opt/nodepool-scripts/ready.sh"), "old", "{}", guest.name);
         }
+        guest.run_killed(&command, &whole[..1500]);
         // Killed between the two renames of the swap.
         fs::create_dir_all(guest.path("opt/.nodepool-scripts.new/opt")).expect("a directory");
         fs::rename(guest.path("opt/nodepool-scripts"), guest.path("opt/.nodepool-scripts.old")).expect("a rename");
@@ -170,6 +171,7 @@ fn a_start_that_was_cut_off_starts_nothing() {
         for stdin in [&b""[..], b"NODEPOOL_A=1\0", b"NODEPOOL_A=1\0NODEPOOL_B"] {
             guest.run(&start_command(Some("ready.sh")), stdin).refused();
         }
+        guest.run_killed(&start_command(Some("ready.sh")), b"NODEPOOL_A=1\0");
         assert_eq!(guest.look().script, ScriptState::NotStarted, "{}", guest.name);
     }
 }

@@ -1,10 +1,10 @@
 //! A machine of the tests: a temporary root, and a shell that runs remote commands in it as sshd would.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{PipeReader, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use poolkeeper::desired::{Digest, ScriptDir};
@@ -90,9 +90,9 @@ impl Guest {
     }
 
     /// As sshd runs it: the login shell with `-c`, output merged, and the answer is over when nobody holds its end.
-    pub(super) fn run(&self, command: &RemoteCommand, stdin: &[u8]) -> Said {
+    fn spawn(&self, command: &RemoteCommand, stdin: &[u8]) -> (Child, PipeReader) {
         let line = command.render_in(&self.root.path().to_string_lossy());
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
         let mut child = Command::new(self.path("bin/sh"))
             .args(["-c", &line])
             .env_clear()
@@ -103,10 +103,24 @@ impl Guest {
             .spawn()
             .expect("sh");
         // A command that refuses may end before it has read everything.
-        drop(child.stdin.take().expect("stdin").write_all(stdin));
+        drop(child.stdin.as_mut().expect("stdin").write_all(stdin));
+        (child, reader)
+    }
+
+    pub(super) fn run(&self, command: &RemoteCommand, stdin: &[u8]) -> Said {
+        let (mut child, mut reader) = self.spawn(command, stdin);
+        drop(child.stdin.take());
         let mut text = String::new();
-        std::io::Read::read_to_string(&mut reader, &mut text).expect("output");
+        reader.read_to_string(&mut text).expect("output");
         Said { text, ok: child.wait().expect("an end").success() }
+    }
+
+    /// Killed while it waits for more than `stdin`, and all that it started has ended.
+    pub(super) fn run_killed(&self, command: &RemoteCommand, stdin: &[u8]) {
+        let (mut child, mut reader) = self.spawn(command, stdin);
+        child.kill().expect("it runs");
+        assert!(!child.wait().expect("an end").success());
+        reader.read_to_string(&mut String::new()).expect("output");
     }
 
     pub(super) fn look(&self) -> MachineFacts {
