@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::hudson;
-use crate::lab::{CONTROLLER, Lab, MINUTE, wait_for};
+use crate::lab::{CONTROLLER, Lab, PATIENCE, wait_for};
 use crate::openstack::{Cloud, Server};
 use crate::steps::{Steps, clean, desired_state, finished_node, on};
 
@@ -49,8 +49,13 @@ fn from_nothing(lab: &Lab, steps: &mut Steps, cloud: &Cloud, desired: &Path) -> 
 
 /// The files of /etc/nodepool as the ready script saw them.
 fn contract(lab: &Lab, cloud: &Cloud, server: &Server) -> Result<()> {
-    let keys = cloud.console_keys(&server.id)?;
-    let seen = |file: &str| on(lab, server, &keys, &format!("cat seen/{file}"));
+    // One connection: each begins with a line `== NAME`.
+    let all = "cd seen && for f in *; do echo \"== $f\"; cat \"$f\"; echo; done";
+    let all = on(lab, server, &cloud.console_keys(&server.id)?, all)?;
+    let seen = |file: &str| {
+        let part = all.split("== ").find_map(|part| part.strip_prefix(&format!("{file}\n")));
+        part.map(str::trim).with_context(|| format!("/etc/nodepool/{file} was not there"))
+    };
     let address = server.address.as_deref().context("an address")?;
     for (file, expected) in [
         ("role", "primary"),
@@ -63,11 +68,11 @@ fn contract(lab: &Lab, cloud: &Cloud, server: &Server) -> Result<()> {
         ("uuid", &server.id),
     ] {
         let text = seen(file)?;
-        ensure!(text.trim() == expected, "/etc/nodepool/{file} is `{text}` instead of `{expected}`");
+        ensure!(text == expected, "/etc/nodepool/{file} is `{text}` instead of `{expected}`");
     }
     ensure!(seen("provider")?.contains("NODEPOOL_PROVIDER=lab"), "/etc/nodepool/provider: {}", seen("provider")?);
     ensure!(seen("id_rsa")?.contains("PRIVATE KEY"), "/etc/nodepool/id_rsa is no private key");
-    ensure!(seen("id_rsa.pub")?.starts_with("ssh-rsa "), "/etc/nodepool/id_rsa.pub: {}", seen("id_rsa.pub")?);
+    ensure!(seen("id_rsa.pub")?.starts_with("ssh-"), "/etc/nodepool/id_rsa.pub: {}", seen("id_rsa.pub")?);
     Ok(())
 }
 
@@ -75,7 +80,7 @@ fn contract(lab: &Lab, cloud: &Cloud, server: &Server) -> Result<()> {
 fn build_undisturbed(lab: &Lab, steps: &mut Steps, cloud: &Cloud, desired: &Path, node: &Server) -> Result<()> {
     let build = hudson::build()?;
     let busy = || Ok(hudson::computer(&node.name)?.filter(|computer| !computer.idle));
-    wait_for("the build to start", MINUTE, busy)?;
+    wait_for("the build to start", PATIENCE, busy)?;
     lab.mark_as_gearman_does(&node.name)?;
     let marked = busy()?.context("the build ended by itself")?;
     ensure!(marked.temporarily_offline, "the mark did not take: {marked:?}");
@@ -88,7 +93,7 @@ fn build_undisturbed(lab: &Lab, steps: &mut Steps, cloud: &Cloud, desired: &Path
     steps.done("`apply` in the middle of the build keeps server and build");
 
     on(lab, node, &cloud.console_keys(&node.id)?, "touch /tmp/build-may-end")?;
-    let build = wait_for("the end of the build", MINUTE, || hudson::result(build))?;
+    let build = wait_for("the end of the build", PATIENCE, || hudson::result(build))?;
     ensure!(build.result == "SUCCESS" && build.built_on == node.name, "{build:?}");
     steps.done("the build is over: SUCCESS, on that node");
     Ok(())

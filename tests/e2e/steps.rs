@@ -8,8 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::hudson;
-use crate::lab::{CONTROLLER, Lab, MINUTE, wait_for};
+use crate::lab::{CONTROLLER, Lab, PATIENCE, wait_for};
 use crate::openstack::{Cloud, Server};
+
+/// The one pool. Servers and agents are named after it, and nothing else in the lab is.
+const POOL: &str = "e2e";
+
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix(POOL).is_some_and(|rest| rest.starts_with('-'))
+}
 
 /// Prints how long each step took. Says nothing about how long it may take.
 pub(crate) struct Steps {
@@ -48,7 +55,7 @@ pub(crate) fn desired_state(lab: &Lab, name: &str, ready: &str) -> Result<PathBu
     fs::write(&password, "labpw\n")?;
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600))?;
     fs::write(folder.join("controller.yaml"), controller(&folder, &password))?;
-    fs::write(folder.join("pools/ci.yaml"), pool(&lab.private_key()))?;
+    fs::write(folder.join(format!("pools/{POOL}.yaml")), pool(&lab.private_key()))?;
     let script = folder.join("scripts/ready.sh");
     fs::write(&script, format!("{READY}{ready}\n"))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
@@ -124,7 +131,7 @@ pub(crate) fn finished_node(lab: &Lab, cloud: &Cloud) -> Result<Server> {
     let expected = format!("jenkins /opt/nodepool-scripts {}\n", server.name);
     ensure!(ran == expected, "the ready script ran once, as `{expected}`: {ran}");
     let agents = hudson::computers()?;
-    let ours: Vec<_> = agents.iter().filter(|agent| agent.name.starts_with("ci-")).collect();
+    let ours: Vec<_> = agents.iter().filter(|agent| is_ours(&agent.name)).collect();
     let [agent] = ours.as_slice() else { anyhow::bail!("one agent expected: {ours:?}") };
     ensure!(agent.name == server.name, "agent {}, server {}", agent.name, server.name);
     ensure!(!agent.offline && !agent.temporarily_offline && agent.idle, "not online and idle: {agent:?}");
@@ -134,21 +141,19 @@ pub(crate) fn finished_node(lab: &Lab, cloud: &Cloud) -> Result<Server> {
 /// A command on a server as `jenkins`, its host key checked against the console's.
 pub(crate) fn on(lab: &Lab, server: &Server, keys: &[String], command: &str) -> Result<String> {
     let address = server.address.as_deref().with_context(|| format!("{} has no address", server.name))?;
-    wait_for(&format!("SSH to {}", server.name), MINUTE, || lab.ssh("jenkins", address, keys, command))
+    wait_for(&format!("SSH to {}", server.name), PATIENCE, || lab.ssh("jenkins", address, keys, command))
 }
 
 /// Deletes what carries our mark, and waits until it is gone.
 pub(crate) fn clean() -> Result<()> {
     let cloud = Cloud::login()?;
-    let mut names = Vec::new();
     for server in cloud.servers_of(CONTROLLER)? {
-        names.push(server.name.clone());
         cloud.delete(&server.id)?;
     }
     for computer in hudson::computers()? {
-        if names.contains(&computer.name) || computer.name.starts_with("ci-") {
+        if is_ours(&computer.name) {
             hudson::delete(&computer.name)?;
         }
     }
-    wait_for("our servers to be gone", MINUTE, || Ok(cloud.servers_of(CONTROLLER)?.is_empty().then_some(())))
+    wait_for("our servers to be gone", PATIENCE, || Ok(cloud.servers_of(CONTROLLER)?.is_empty().then_some(())))
 }
