@@ -72,7 +72,7 @@ fn contract(lab: &Lab, cloud: &Cloud, server: &Server) -> Result<()> {
     }
     ensure!(seen("provider")?.contains("NODEPOOL_PROVIDER=lab"), "/etc/nodepool/provider: {}", seen("provider")?);
     ensure!(seen("id_rsa")?.contains("PRIVATE KEY"), "/etc/nodepool/id_rsa is no private key");
-    ensure!(seen("id_rsa.pub")?.starts_with("ssh-"), "/etc/nodepool/id_rsa.pub: {}", seen("id_rsa.pub")?);
+    ensure!(seen("id_rsa.pub")?.starts_with("ssh-rsa "), "/etc/nodepool/id_rsa.pub: {}", seen("id_rsa.pub")?);
     Ok(())
 }
 

@@ -64,7 +64,7 @@ finish() {
     left=$(left_behind "$namespace")
     [ -z "$left" ] || { say "left behind: process $left"; rc=1; }
   fi
-  [ ! -e /run/netns/poolkeeper-lab ] || { say "left behind: the network namespace"; rc=1; }
+  [ ! -e "/run/netns/${LAB_DIR##*/}" ] || { say "left behind: the network namespace"; rc=1; }
   exit $rc
 }
 
