@@ -1,4 +1,5 @@
 # Sourced by `lab`: writes each service's configuration below $ETC. Only what is not the default; the reasons stand in docs/lab.md.
+# shellcheck shell=bash
 
 config() {
   mkdir -p "$ETC" "$DATA" "$RUN" "$LOG" "$RUN/lock"

@@ -99,6 +99,6 @@ else
   say "build"
   step "built" build
   as_root=()
-  [ "$(id -u)" = 0 ] || as_root=(sudo --preserve-env=LAB_DIR,LAB_JAVA,LAB_MVN)
+  [ "$(id -u)" = 0 ] || as_root=(sudo "--preserve-env=LAB_DIR,LAB_JAVA,LAB_MVN")
   exec "${as_root[@]}" "$HERE/e2e.sh" --inside "$test_program" "$@"
 fi

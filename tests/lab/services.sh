@@ -1,4 +1,5 @@
 # Sourced by `lab`: the daemons, the databases' first setting-up, and PID 1 of the namespaces. All of it runs inside.
+# shellcheck shell=bash
 
 svc() { # svc NAME cmd... : start a daemon, log to LOG/NAME.log
   local n=$1; shift
@@ -116,7 +117,7 @@ __init() { # PID 1 of the namespaces
     touch "$RUN/need-init"
   fi
   start_base
-  for i in $(seq 600); do [ -S "$RUN/mysql.sock" ] && my -e 'select 1' >/dev/null 2>&1 && break; sleep 0.1; done
+  for _ in $(seq 600); do [ -S "$RUN/mysql.sock" ] && my -e 'select 1' >/dev/null 2>&1 && break; sleep 0.1; done
   say "mariadb answers"
   if [ -e "$RUN/need-init" ]; then initdb || { touch "$RUN/failed"; }; fi
   [ -e "$RUN/failed" ] || { start_apis; start_agents; touch "$RUN/started"; }
