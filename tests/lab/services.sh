@@ -18,7 +18,7 @@ mysqld() {
   svc mariadb mariadbd --no-defaults --user=root --datadir="$DATA/mysql" --socket="$RUN/mysql.sock" --pid-file="$RUN/mysqld.pid" \
     --bind-address=$IP --port=3306 --skip-name-resolve --skip-log-bin --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync \
     --innodb-doublewrite=0 --innodb-buffer-pool-size=256M --innodb-log-file-size=64M --max-connections=400 --character-set-server=utf8mb3 \
-    --collation-server=utf8mb3_general_ci --skip-networking=0 --tmpdir=/tmp --lc-messages-dir=/usr/share/mysql --innodb-fast-shutdown=1 \
+    --collation-server=utf8mb3_general_ci --skip-networking=0 --tmpdir="$RUN/tmp" --lc-messages-dir=/usr/share/mysql --innodb-fast-shutdown=1 \
     --innodb-stats-auto-recalc=0 --innodb-buffer-pool-dump-at-shutdown=0 --innodb-buffer-pool-load-at-startup=0
 }
 my() { mariadb --no-defaults -uroot --socket="$RUN/mysql.sock" "$@"; }
@@ -44,7 +44,7 @@ start_jenkins() { # nice: it needs few seconds of CPU, the rest needs many
   local o='' p
   for p in java.base/java.{lang,lang.reflect,lang.ref,util,util.concurrent,util.concurrent.atomic,util.concurrent.locks,io,net,text} \
            java.desktop/java.awt{,.font} java.xml/com.sun.org.apache.xerces.internal.jaxp; do o="$o --add-opens $p=ALL-UNNAMED"; done
-  svc jenkins nice -n 5 env HUDSON_HOME="$JHOME" "$LAB_JAVA" -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
+  svc jenkins nice -n 5 env HUDSON_HOME="$JHOME" "$LAB_JAVA" -Djava.io.tmpdir="$RUN/tmp" -XX:-UsePerfData -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
     -Dhudson.model.UpdateCenter.never=true -Dhudson.model.DownloadService.never=true -Dhudson.model.UsageStatistics.disabled=true \
     -Dhudson.DNSMultiCast.disabled=true $o -cp "$JDIR:$(echo "$JDIR"/libs/*.jar | tr ' ' :)" \
     Start "$JDIR/hudson.war" --httpPort=$JPORT --httpListenAddress=0.0.0.0 --skipInitSetup
@@ -99,11 +99,13 @@ __init() { # PID 1 of the namespaces
   mount -t sysfs sysfs /sys
   for d in keystone glance placement nova neutron libvirt; do mount --bind "$ETC/$d" "/etc/$d"; done
   for f in hosts resolv.conf nsswitch.conf; do mount --bind "$ETC/$f" "/etc/$f"; done
-  mkdir -p "$DATA/libvirt" /run/libvirt "$RUN/pids" "$RUN/tmp" "$DATA/neutron"
-  mount -t tmpfs tmpfs /run/libvirt
-  mkdir -p /run/netns; mount -t tmpfs tmpfs /run/netns   # what neutron adds there stays in here
+  # what daemons leave beside their state (sockets, pid files, neutron's namespaces, qemu's logs) stays in here
+  mount -t tmpfs -o mode=755 tmpfs /run
+  mkdir -p /run/libvirt /run/netns /run/lock "$RUN/pids" "$DATA/neutron" "$LOG/libvirt" "$DATA/libvirt/qemu" "$RUN/libvirt-cache"
+  mkdir -p /var/log/libvirt /var/cache/libvirt /var/lib/libvirt
+  mount --bind "$LOG/libvirt" /var/log/libvirt
+  mount --bind "$RUN/libvirt-cache" /var/cache/libvirt
   mount --bind "$DATA/libvirt" /var/lib/libvirt
-  mkdir -p /var/lib/libvirt/qemu /run/lock
   rm -rf "$RUN/pids"/*
   sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
   ip link set lo up
