@@ -1,7 +1,11 @@
 //! One file a command, thin: settings in, stages called, report out.
 
 pub mod apply;
+#[cfg(feature = "sandbox")]
+pub mod demo;
 pub mod list;
 pub mod observe;
 pub mod plan;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod validate;

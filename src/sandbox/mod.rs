@@ -14,6 +14,7 @@ mod refusal;
 mod remote;
 pub mod serve_http;
 pub mod serve_ssh;
+pub mod stage;
 mod state;
 mod world;
 

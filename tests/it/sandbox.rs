@@ -1,4 +1,5 @@
 //! The served sandbox against the real clients: one node's whole life over HTTP and SSH.
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a helper of a test fails by panicking, as the test does")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +117,10 @@ impl Wire {
     fn script(&self, id: &ServerId, key: &HostKey) -> (ScriptState, bool) {
         match self.look(id, Some(key)) {
             MachineSight::Up { facts: Some(facts), .. } => (facts.script, facts.agent_running),
-            other => panic!("{other:?}"),
+            other @ (MachineSight::Up { .. }
+            | MachineSight::NoSsh { .. }
+            | MachineSight::LoginRefused { .. }
+            | MachineSight::OtherKey { .. }) => panic!("{other:?}"),
         }
     }
 }
