@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use jiff::SignedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::exit::Usage;
 use crate::run::sleep;
 use crate::sandbox::stage::Stage;
 use crate::sandbox::{Generation, Sandbox};
@@ -24,7 +25,12 @@ const STEP: SignedDuration = SignedDuration::from_millis(100);
 const BUILD_EVERY: i64 = 60;
 const BUILD_SECONDS: u32 = 20;
 
-pub fn sandbox(out: &mut dyn Write, dir: &Path, generation: Generation) -> anyhow::Result<()> {
+/// `version`: of the Jenkins that is played, or its beginning.
+pub fn sandbox(out: &mut dyn Write, dir: &Path, version: &str) -> anyhow::Result<()> {
+    let generation = Generation::parse(version).ok_or_else(|| {
+        let known = Generation::ALL.map(Generation::name).join(", ");
+        Usage(format!("the sandbox plays no Jenkins `{version}`; give one of {known}"))
+    })?;
     let dir = std::path::absolute(dir).with_context(|| format!("the directory {}", dir.display()))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).with_context(|| format!("making {}", dir.display()))?;
     let stop = Arc::new(AtomicBool::new(false));

@@ -25,10 +25,14 @@ impl Generation {
         }
     }
 
-    /// From `hudson-3.3.2`, `1.651.2` and so on, or the first part of one.
+    /// `hudson-3.3.2`, `1.651.2` and so on.
+    pub fn name(self) -> &'static str {
+        self.version().unwrap_or("hudson-3.3.2")
+    }
+
+    /// From a name or the beginning of one.
     pub fn parse(text: &str) -> Option<Self> {
-        let name = |generation: Self| generation.version().unwrap_or("hudson-3.3.2");
-        Self::ALL.into_iter().find(|generation| !text.is_empty() && name(*generation).starts_with(text))
+        Self::ALL.into_iter().find(|generation| !text.is_empty() && generation.name().starts_with(text))
     }
 
     /// `offlineCause.timestamp` and `offlineCauseReason`: 1.612.
