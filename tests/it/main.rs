@@ -19,3 +19,5 @@ mod scene;
 mod tidy;
 mod trace;
 mod units;
+#[cfg(feature = "sandbox")]
+mod wire;
