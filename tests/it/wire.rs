@@ -13,7 +13,7 @@ use poolkeeper::live::{Live, Surroundings};
 use poolkeeper::load::{LoadEnv, load};
 use poolkeeper::names::ProviderName;
 use poolkeeper::observe::observe;
-use poolkeeper::observed::ThisRun;
+use poolkeeper::observed::{Computer, ThisRun};
 use poolkeeper::plan::{Chain, Plan, plan};
 use poolkeeper::run::{Audience, Options, Outside, run};
 use poolkeeper::sandbox::stage::Stage;
@@ -81,7 +81,7 @@ impl Deployment {
         servers.sort_unstable();
         let names: Vec<String> = agents.iter().map(|agent| agent.name.clone()).collect();
         assert_eq!((servers.len(), servers), (2, names), "{when}");
-        assert!(agents.iter().all(|agent| agent.online()), "{when}");
+        assert!(agents.iter().all(Computer::online), "{when}");
         assert!(world.with(|state| state.killed_builds.is_empty()), "{when}");
     }
 
@@ -117,7 +117,7 @@ fn runs_that_are_cut_off_leave_nothing_lost_doubled_or_leaked() {
         let (mut cuts, mut used) = (0, false);
         loop {
             // Its removal, too, falls among runs that are cut off.
-            if !used && world.agents(&deployment.stage.target).iter().any(|agent| agent.online()) {
+            if !used && world.agents(&deployment.stage.target).iter().any(Computer::online) {
                 deployment.use_one();
                 used = true;
             }
