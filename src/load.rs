@@ -86,7 +86,7 @@ pub fn load(dir: &Path, env: &LoadEnv) -> Result<Loaded, LoadError> {
 
 fn read(dir: &Path, env: &LoadEnv, listing: Listing) -> (Option<Desired>, Vec<Fault>) {
     let mut faults = listing.faults;
-    let mut of = |parsed: Result<_, Fault>| parsed.map_err(|fault: Fault| faults.push(fault)).ok();
+    let mut of = |text: Result<String, Box<Fault>>| text.map_err(|fault| faults.push(*fault)).ok();
     let controller = listing.controller.map(|path| {
         let name = path.display().to_string();
         of(files::text(&path)).map_or_else(not_read, |text| parse::controller::parse(&name, &text))
@@ -142,22 +142,33 @@ fn finish(state: Files, mut faults: Vec<Fault>) -> (Option<Desired>, Vec<Fault>)
         take(&mut parsed.faults);
         parsed.value
     });
-    let images: Option<BTreeMap<ImageName, SnapshotImage>> =
-        state.images.into_iter().fold(Some(BTreeMap::new()), |all, (name, mut parsed)| {
+    // All faults are taken before any file is missed.
+    let images: Vec<_> = state
+        .images
+        .into_iter()
+        .map(|(name, mut parsed)| {
             take(&mut parsed.faults);
-            let (mut all, value) = (all?, parsed.value?);
-            all.insert(ImageName::new(name), value);
-            Some(all)
-        });
-    let pools: Option<BTreeMap<PoolName, Pool>> =
-        state.pools.into_iter().fold(Some(BTreeMap::new()), |all, (name, mut parsed)| {
+            Some((ImageName::new(name), parsed.value?))
+        })
+        .collect();
+    let pools: Vec<_> = state
+        .pools
+        .into_iter()
+        .map(|(name, mut parsed)| {
             take(&mut parsed.faults);
-            let (mut all, value) = (all?, parsed.value?);
-            all.insert(PoolName::new(name), value);
-            Some(all)
-        });
+            Some((PoolName::new(name), parsed.value?))
+        })
+        .collect();
+    let images: Option<BTreeMap<ImageName, SnapshotImage>> = images.into_iter().collect();
+    let pools: Option<BTreeMap<PoolName, Pool>> = pools.into_iter().collect();
     let desired = controller.zip(images).zip(pools);
     (desired.map(|((controller, images), pools)| Desired { controller, images, pools, revision: None }), faults)
+}
+
+/// A secret's file that is not one.
+fn open_to_all(doc: &Document, at: &[Go<'_>], written: &Path) -> Fault {
+    let fault = doc.fault_at(at, format!("every user of this machine can read `{}`", written.display()));
+    fault.warning().hint("take that from them: `chmod o-rwx`")
 }
 
 /// Completes values by what stands outside of the YAML.
@@ -198,11 +209,11 @@ impl Outside<'_> {
                 TargetSecret::TokenFile(path) => ("token-file", path),
                 TargetSecret::PasswordFile(path) => ("password-file", path),
             };
-            *path = self.secret(path);
+            let written = std::mem::take(path);
+            *path = self.secret(&written);
             if files::others_can_read(path) {
                 let at = [Go::To("targets"), Go::To(target.name.as_str()), Go::To(key)];
-                let fault = doc.fault_at(&at, format!("every user of this machine can read `{}`", path.display()));
-                self.faults.push(fault.warning().hint(format!("chmod o-rwx {}", path.display())));
+                self.faults.push(open_to_all(doc, &at, &written));
             }
         }
     }
@@ -217,11 +228,10 @@ impl Outside<'_> {
     }
 
     fn private_key(&mut self, doc: &Document, path: &mut PathBuf) {
-        *path = self.dir.join(&path);
+        let written = std::mem::take(path);
+        *path = self.dir.join(&written);
         if files::others_can_read(path) && self.warned.insert(path.clone()) {
-            let fault = doc
-                .fault_at(&[Go::To("private-key")], format!("every user of this machine can read the key `{}`", path.display()));
-            self.faults.push(fault.warning().hint(format!("chmod o-rwx {}", path.display())));
+            self.faults.push(open_to_all(doc, &[Go::To("private-key")], &written));
         }
     }
 
@@ -237,7 +247,9 @@ impl Outside<'_> {
     }
 
     fn script(&mut self, doc: &Document, key: &str, dir: &str, scripts: &ScriptDir) {
-        let Some(name) = doc.text_of(key).filter(|name| !scripts.files.contains_key(*name)) else { return };
+        let Some(name) = doc.text_of(key).filter(|name| !name.contains('/') && !scripts.files.contains_key(*name)) else {
+            return;
+        };
         let fault = doc.fault_at(&[Go::To(key)], format!("{dir} has no file `{name}`"));
         self.faults.push(match near(name, scripts.files.keys().map(String::as_str)) {
             Some(near) => fault.label(format!("did you mean `{near}`?")),

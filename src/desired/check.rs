@@ -79,9 +79,8 @@ pub fn check(files: &Files) -> Vec<Fault> {
                 room(files, doc, pool, &mut out);
             }
         }
-        if let (Some(image), Some(doc)) = (files.images.get(name), &pool.doc) {
-            let file = image.doc.as_ref().map_or("an image", |doc| doc.file.as_str());
-            let fault = doc.fault(&[], format!("the pool `{name}` has the name of an image ({file})"));
+        if let Some(doc) = pool.doc.as_ref().filter(|_| files.images.contains_key(name)) {
+            let fault = doc.fault(&[], format!("the pool `{name}` has the name of an image"));
             out.push(fault.hint("their servers could not be told apart by name: rename one of the two"));
         }
     }
@@ -99,7 +98,6 @@ fn unknown(fault: Fault, name: &str, file: &str, known: &[&str]) -> Fault {
     let list = known.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match near(name, known.iter().copied()) {
         Some(near) => fault.label(format!("did you mean `{near}`?")),
-        None if known.is_empty() => fault.hint(format!("{file} has none")),
         None => fault.hint(format!("{file} has {list}")),
     }
 }
@@ -107,6 +105,10 @@ fn unknown(fault: Fault, name: &str, file: &str, known: &[&str]) -> Fault {
 fn providers(files: &Files, doc: &Document, out: &mut Vec<Fault>) {
     let Some(controller) = controller(files) else { return };
     let known = controller.names_in("providers");
+    // Without any there is a fault already, and these would only repeat it.
+    if known.is_empty() {
+        return;
+    }
     let list = doc.root.pairs().iter().find(|(key, _)| key.text() == Some("providers")).map(|(_, value)| value);
     let Some(Node::List(items)) = list else { return };
     for (nth, item) in items.iter().enumerate() {
@@ -120,6 +122,9 @@ fn providers(files: &Files, doc: &Document, out: &mut Vec<Fault>) {
 fn target(files: &Files, doc: &Document, pool: Option<&Pool>, out: &mut Vec<Fault>) {
     let (Some(controller), Some(name)) = (controller(files), doc.text_of("target")) else { return };
     let known = controller.names_in("targets");
+    if known.is_empty() {
+        return;
+    }
     if !known.contains(&name) {
         let fault = doc.fault_at(&[Go::To("target")], format!("no target `{name}`"));
         out.push(unknown(fault, name, "controller.yaml", &known));

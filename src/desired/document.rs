@@ -34,7 +34,7 @@ impl Document {
             Err(refusal) => {
                 let mut fault = Fault::of_file(file, refusal.message);
                 fault.spot = refusal.at.map(|at| Spot::new(text, at, 1));
-                fault.hint = refusal.hint.map(str::to_owned);
+                fault.hint = refusal.hint;
                 Err(Box::new(fault))
             }
         }
@@ -97,7 +97,7 @@ impl Document {
         let mut names = String::new();
         for (length, step) in path.iter().enumerate() {
             match step {
-                Step::Item(nth) => names.push_str(&format!("[{nth}]")),
+                Step::Item(nth) => names.extend(["[", &nth.to_string(), "]"]),
                 Step::Key(nth) | Step::Value(nth) => {
                     let parent = path.get(..length).and_then(|parent| self.node(parent));
                     let key = parent.and_then(|parent| parent.pairs().get(*nth)).and_then(|(key, _)| key.text());
@@ -154,12 +154,10 @@ fn length(rest: &str, node: &Node) -> usize {
         Some('{') => closing('{', '}'),
         Some(_) | None => None,
     };
-    match end {
-        Some((at, _)) => line.get(..=at).unwrap_or_default().chars().count(),
-        None => {
-            let plain = line.split(" #").next().unwrap_or_default();
-            let plain = if let Node::Text(_) = node { plain } else { plain.split([',', ']', '}']).next().unwrap_or_default() };
-            plain.trim_end().chars().count()
-        }
+    if let Some((at, _)) = end {
+        return line.get(..=at).unwrap_or_default().chars().count();
     }
+    let plain = line.split(" #").next().unwrap_or_default();
+    let plain = if let Node::Text(_) = node { plain } else { plain.split([',', ']', '}', ':']).next().unwrap_or_default() };
+    plain.trim_end().chars().count()
 }

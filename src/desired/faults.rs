@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// Columns that a fault may take: a terminal's usual width.
 const WIDTH: usize = 80;
@@ -44,8 +44,9 @@ impl Spot {
         let tail = after.lines().next().unwrap_or_default();
         let col = head.chars().count() + 1;
         let left = tail.chars().count().max(1);
-        let raw = format!("{head}{tail}");
-        let source = without_secrets(&raw);
+        let raw: String = head.chars().chain(tail.chars()).map(|c| if c == '\t' { c } else { visible(c) }).collect();
+        let above = before.get(..start).unwrap_or_default().trim_end().lines().next_back().unwrap_or_default();
+        let source = if opens_a_secret(above) { format!("{}***", blanks(&raw)) } else { without_secrets(&raw) };
         let left = if source == raw { left } else { left.min(source.chars().count().saturating_sub(col - 1)).max(1) };
         Self { line: before.matches('\n').count() + 1, col, len: len.clamp(1, left), source }
     }
@@ -100,7 +101,7 @@ impl Fault {
 /// By file, then by place: the order in which a person goes through them.
 pub fn sort(faults: &mut Vec<Fault>) {
     let key = |fault: &Fault| (fault.spot.as_ref().map(|spot| (spot.line, spot.col)), fault.severity);
-    faults.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message)));
+    faults.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| key(a).cmp(&key(b))));
     faults.dedup();
 }
 
@@ -131,7 +132,8 @@ fn render_one(fault: &Fault, colour: bool) -> String {
         Severity::Error => "error: ",
         Severity::Warning => "warning: ",
     };
-    let title = wrap(&printable(&fault.message), WIDTH, name.len(), 2);
+    // The renderer sets further lines in by the level's name.
+    let title = wrap(&printable(&fault.message), WIDTH - name.len(), 0, 0);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
     // A hint stands beside the caret when nothing else does and it fits there, else on a line of its own.
     let (mut beside, mut below) = (fault.label.clone(), fault.hint.clone());
@@ -162,7 +164,7 @@ fn render_one(fault: &Fault, colour: bool) -> String {
             let _ = writeln!(out, "  {}", wrap(&note, WIDTH, 2, 2));
         }
     } else {
-        out = renderer.render(&[level.primary_title(title).element(annotate_snippets::Padding)]);
+        out = renderer.render(&[Group::with_title(level.primary_title(title))]);
         out = format!("{}\n  --> {}\n", out.trim_end(), printable(&fault.file));
         if let Some(label) = beside {
             let _ = writeln!(out, "  {}", wrap(&printable(&label), WIDTH, 2, 2));
@@ -181,7 +183,11 @@ fn byte_of(text: &str, nth: usize) -> usize {
 
 /// Control characters of names and values never reach a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(visible).collect()
+}
+
+fn visible(c: char) -> char {
+    if c.is_control() { '\u{fffd}' } else { c }
 }
 
 /// Breaks text at blanks so that no line passes `width`. The first line begins at column `first`, the others at `rest`.
@@ -219,6 +225,18 @@ pub fn looks_like_a_secret(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && text.bytes().any(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Whether a line ends with a key whose value, a secret, begins on the next one.
+fn opens_a_secret(line: &str) -> bool {
+    let line = line.trim().trim_end_matches(['|', '>', '-', '+']).trim_end();
+    let key = line.strip_suffix(':').and_then(|line| line.rsplit(['{', ',', ' ']).next());
+    key.is_some_and(|key| names_a_secret(key.trim_matches(['"', '\''])))
+}
+
+/// The indentation of a line.
+fn blanks(line: &str) -> &str {
+    line.get(..line.len() - line.trim_start().len()).unwrap_or_default()
 }
 
 /// A line of a file as it may be shown.

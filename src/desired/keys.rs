@@ -44,7 +44,7 @@ impl<'d> Keys<'d> {
                 out.add(Fault::of_file(doc.file.as_str(), "the file is empty").hint(required(table)));
                 None
             }
-            other => {
+            other @ (Node::Bool(_) | Node::Count(_) | Node::Number | Node::Text(_) | Node::List(_)) => {
                 out.add(Fault::of_file(doc.file.as_str(), format!("the file is {}, not a map of keys", other.kind())));
                 None
             }
@@ -59,7 +59,10 @@ impl<'d> Keys<'d> {
             keys.check_key(nth);
         }
         for key in table.keys.iter().filter(|key| key.preset == Preset::Required && !keys.has(key.name)) {
-            keys.out.add(keys.fault(format!("`{}` is missing", key.name)));
+            // One that is there but misspelt has its fault already.
+            if !keys.pairs.iter().any(|(name, _)| name.text().and_then(|name| keys.meant(name)) == Some(key.name)) {
+                keys.out.add(keys.fault(format!("`{}` is missing", key.name)));
+            }
         }
         Some(keys)
     }
@@ -78,6 +81,10 @@ impl<'d> Keys<'d> {
             self.out.add(self.unknown(nth, name));
             return;
         };
+        if known.preset == Preset::Required && *value == Node::Null {
+            self.out.add(self.fault_at_key(nth, format!("`{name}` is empty")).label("it needs a value"));
+            return;
+        }
         if let Preset::NotYet(only) = known.preset
             && *value != Node::Null
             && yaml::read(only).as_ref() != Ok(value)
@@ -98,7 +105,7 @@ impl<'d> Keys<'d> {
         if names_a_secret(name) && self.table.key("token-file").is_some() {
             return fault.hint("a secret stands in a file of its own: `token-file` or `password-file`");
         }
-        if let Some(near) = near(name, self.table.keys.iter().map(|key| key.name)) {
+        if let Some(near) = self.meant(name) {
             return fault.label(format!("did you mean `{near}`?"));
         }
         if let Some(table) = ALL.iter().find(|table| table.key(name).is_some()) {
@@ -111,11 +118,21 @@ impl<'d> Keys<'d> {
         fault.hint(format!("{} has {}", self.table.what, known.join(", ")))
     }
 
+    /// The key that a misspelt one is near to.
+    fn meant(&self, name: &str) -> Option<&'static str> {
+        if self.table.key(name).is_some() { None } else { near(name, self.table.keys.iter().map(|key| key.name)) }
+    }
+
     fn position(&self, name: &str) -> Option<usize> {
         self.pairs.iter().position(|(key, _)| key.text() == Some(name))
     }
 
-    /// Whether the key is given, with a value.
+    /// The names that are given, known or not.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter_map(|(key, _)| key.text())
+    }
+
+    /// Whether the key is given, were it with an empty value.
     pub fn has(&self, name: &str) -> bool {
         self.position(name).is_some()
     }
@@ -153,7 +170,9 @@ impl<'d> Keys<'d> {
         let mut path = self.path.clone();
         let node = match (given, self.table.key(name)?.preset) {
             (_, Preset::NotYet(_)) => return None,
-            (Some((_, Node::Null)), Preset::From(_)) | (None, Preset::From(_) | Preset::Required) => return None,
+            (Some((_, Node::Null)) | None, Preset::From(_) | Preset::Required) => {
+                return None;
+            }
             (Some((nth, value)), _) => {
                 path.push(Step::Value(nth));
                 value.clone()

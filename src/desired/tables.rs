@@ -171,9 +171,10 @@ pub const ALL: [&Table; 10] = [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMIT
 
 /// The known name that is nearest to a misspelt one: `min_ready` is `min-ready`.
 pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let plain = name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let allowed = (plain.chars().count() / 3).min(3);
-    let ranked = known.into_iter().map(|candidate| (distance(&plain, candidate), candidate));
+    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
+    let name = plain(name);
+    let allowed = (name.chars().count() / 3).min(3);
+    let ranked = known.into_iter().map(|candidate| (distance(&name, &plain(candidate)), candidate));
     ranked.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 

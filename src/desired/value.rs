@@ -2,6 +2,7 @@
 //! alone.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
@@ -107,7 +108,7 @@ impl<'d> Value<'d> {
     pub fn port(&self) -> Option<u16> {
         match u16::try_from(self.count(1)?) {
             Ok(port) => Some(port),
-            Err(_) => self.refuse(self.fault(format!("`{}` must be a port", self.name)).label("from 1 to 65535")),
+            Err(_) => self.refuse(self.fault(format!("`{}` must be a port number", self.name)).label("from 1 to 65535")),
         }
     }
 
@@ -214,7 +215,7 @@ impl<'d> Value<'d> {
         match &self.node {
             Cow::Borrowed(Node::Map(pairs)) => Some(Cow::Borrowed(pairs)),
             Cow::Owned(Node::Map(pairs)) => Some(Cow::Owned(pairs.clone())),
-            _ => self.wrong("a map"),
+            Cow::Borrowed(_) | Cow::Owned(_) => self.wrong("a map"),
         }
     }
 
@@ -252,12 +253,9 @@ impl<'d> Value<'d> {
     }
 
     /// A map of texts.
-    pub fn table(&self) -> Option<std::collections::BTreeMap<String, String>> {
-        let read = |(name, value): (String, Self)| Some((name, value.lines()?));
-        self.entries()?.into_iter().map(read).fold(Some(std::collections::BTreeMap::new()), |table, pair| {
-            let (mut table, (name, text)) = (table?, pair?);
-            table.insert(name, text);
-            Some(table)
-        })
+    pub fn table(&self) -> Option<BTreeMap<String, String>> {
+        // All are read before any is missed: each has its fault.
+        let read: Vec<_> = self.entries()?.into_iter().map(|(name, value)| Some((name, value.lines()?))).collect();
+        read.into_iter().collect()
     }
 }

@@ -27,9 +27,9 @@ pub enum Node {
     /// Any other number: negative, with a fraction, or too large.
     Number,
     Text(String),
-    List(Vec<Node>),
+    List(Vec<Self>),
     /// In the order of the text, duplicates kept.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(Self, Self)>),
 }
 
 impl Node {
@@ -83,7 +83,7 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub message: String,
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
     pub at: Option<usize>,
 }
 
@@ -94,7 +94,7 @@ pub fn read(text: &str) -> Result<Node, Refusal> {
         return Err(Refusal { message, hint: None, at: None });
     }
     if let Some(at) = text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        let hint = Some("write it as an escape in double quotes, such as \"\\e\"");
+        let hint = Some("write it as an escape in double quotes, such as \"\\e\"".to_owned());
         return Err(Refusal { message: "a control character stands in the text".to_owned(), hint, at: Some(at) });
     }
     let mut documents = serde_yaml::Deserializer::from_str(text);
@@ -104,7 +104,11 @@ pub fn read(text: &str) -> Result<Node, Refusal> {
     if let Some(second) = documents.next() {
         let at = Place(&[]).deserialize(second).err().and_then(|error| index(&error));
         let message = "a second document begins here".to_owned();
-        return Err(Refusal { message, hint: Some("one object a file: take out the `---` or make it a file of its own"), at });
+        return Err(Refusal {
+            message,
+            hint: Some("one object a file: take out the `---` or make it a file of its own".to_owned()),
+            at,
+        });
     }
     Ok(node)
 }
@@ -119,6 +123,13 @@ fn index(error: &serde_yaml::Error) -> Option<usize> {
     error.location().map(|location| location.index())
 }
 
+/// What to do about something that is never closed. The library says on which line it began, but for the first one.
+fn close(what: &str, said: &str) -> String {
+    let begun = said.split_once(", while ").and_then(|(_, context)| context.split_once(" at line ")).map(|(_, place)| place);
+    let line = begun.and_then(|place| place.split(' ').next()).unwrap_or("1");
+    format!("close the {what} of line {line}")
+}
+
 /// What one reading shares: how many nodes may still come, and why it was given up.
 struct Walk {
     left: Cell<usize>,
@@ -129,23 +140,26 @@ impl Walk {
     fn refusal(&self, text: &str, error: &serde_yaml::Error) -> Refusal {
         let at = index(error);
         if let Some((message, hint)) = self.why.get() {
-            return Refusal { message: message.to_owned(), hint: Some(hint), at };
+            return Refusal { message: message.to_owned(), hint: Some(hint.to_owned()), at };
         }
-        let said = error.to_string();
+        let whole = error.to_string();
         // The library's own place is dropped from its words: the fault shows it better.
-        let said = said.split(" at line ").next().unwrap_or_default();
-        let said = said.split_once(": recursion").map_or(said, |_| "recursion limit exceeded");
+        let said = whole.split(" at line ").next().unwrap_or_default().split(", while ").next().unwrap_or_default();
+        let said = if said.ends_with("recursion limit exceeded") { "recursion limit exceeded" } else { said };
         let rest = at.and_then(|at| text.get(at..)).unwrap_or_default();
         let hint = match (said, rest.chars().next()) {
-            ("repetition limit exceeded" | "recursion limit exceeded", _) => Some("write the values out instead of aliases"),
-            (_, Some('\t')) => Some("indent with spaces: this is a tab"),
-            (_, Some('@' | '`' | '%')) => Some("put the value in quotes: YAML keeps this character for itself"),
+            ("repetition limit exceeded" | "recursion limit exceeded", _) => "write the values out instead of aliases".to_owned(),
+            ("did not find expected ',' or ']'", _) => close("`[`", &whole),
+            ("did not find expected ',' or '}'", _) => close("`{`", &whole),
+            ("found unexpected end of stream", _) => close("quote", &whole),
+            (_, Some('\t')) => "indent with spaces: this is a tab".to_owned(),
+            (_, Some('@' | '`' | '%')) => "put the value in quotes: YAML keeps this character for itself".to_owned(),
             ("mapping values are not allowed in this context", _) => {
-                Some("check the indentation; put a value with `: ` in it in quotes")
+                "check the indentation; put a value with `: ` in it in quotes".to_owned()
             }
-            _ => None,
+            _ => String::new(),
         };
-        Refusal { message: format!("not valid YAML: {said}"), hint, at }
+        Refusal { message: format!("not valid YAML: {said}"), hint: Some(hint).filter(|hint| !hint.is_empty()), at }
     }
 
     fn give_up<E: serde::de::Error>(&self, message: &'static str, hint: &'static str) -> E {

@@ -130,7 +130,7 @@ fn bytes(path: &Path, max: usize) -> Result<Vec<u8>, String> {
 }
 
 /// The text of a file of the desired state.
-pub fn text(path: &Path) -> Result<String, Fault> {
+pub fn text(path: &Path) -> Result<String, Box<Fault>> {
     let file = path.display().to_string();
     let bytes = bytes(path, MAX_BYTES).map_err(|why| Fault::of_file(file.as_str(), format!("cannot read it: {why}")))?;
     let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
@@ -138,7 +138,7 @@ pub fn text(path: &Path) -> Result<String, Fault> {
         let at = error.utf8_error().valid_up_to();
         let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let fault = Fault { spot: Some(Spot::new(&shown, at, 1)), ..Fault::of_file(file, "the file is not UTF-8") };
-        fault.hint(if utf16 { "save it as UTF-8: this is UTF-16" } else { "save it as UTF-8" })
+        Box::new(fault.hint(if utf16 { "save it as UTF-8: this is UTF-16" } else { "save it as UTF-8" }))
     })
 }
 

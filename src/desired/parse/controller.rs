@@ -179,6 +179,8 @@ fn secret(keys: &Keys<'_>) -> Option<TargetSecret> {
             keys.out.add(keys.fault_at("password-file", "`token-file` and `password-file` are both given").hint("leave one out"));
             None
         }
+        // An unknown key that is one by its name has a fault, with the same hint.
+        (None, None) if keys.names().any(|name| name != "token-file" && name != "password-file" && names_a_secret(name)) => None,
         (None, None) => {
             let fault = keys.fault("`token-file` is missing");
             keys.out.add(fault.hint("an API token, or a password with `password-file`; both are paths of files"));
@@ -194,6 +196,5 @@ fn secret_file(value: &Value<'_>) -> Option<PathBuf> {
         return value
             .refuse(fault.hint("put it into a file, and the file's path here; then make a new token: this one is in git"));
     }
-    debug_assert!(!names_a_secret(&value.name), "the key itself would be hidden in faults");
     Some(PathBuf::from(path))
 }

@@ -107,7 +107,7 @@ fn use_of(keys: &Keys<'_>) -> (Option<u32>, Option<bool>) {
     let single_use = keys.at("single-use").and_then(|value| value.flag());
     if let (Some(executors @ 2..), Some(true)) = (executors, single_use) {
         let fault = keys.fault_at("executors", format!("`executors: {executors}` on a single-use node"));
-        keys.out.add(fault.hint("a node that is used once runs one build: `executors: 1`, or `single-use: false`"));
+        keys.out.add(fault.hint("a node that is used once runs one build; `single-use: false` keeps nodes"));
     }
     (executors, single_use)
 }
@@ -119,7 +119,7 @@ fn used_when(value: &Value<'_>) -> Option<Vec<UsedWhen>> {
         let later = match &*item.node {
             Node::Text(text) if text == "workspace" => Some("`workspace`"),
             Node::Map(pairs) if pairs.iter().any(|(key, _)| key.text() == Some("message")) => Some("`message`"),
-            _ => None,
+            Node::Null | Node::Bool(_) | Node::Count(_) | Node::Number | Node::Text(_) | Node::List(_) | Node::Map(_) => None,
         };
         if let Some(what) = later {
             item.out
