@@ -1,1 +1,62 @@
-fn main() {}
+//! The process: TLS provider, log, the error chain once with its hint, the exit code. Nothing else.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use poolkeeper::cli::Cli;
+use poolkeeper::exit::{self, Usage};
+use poolkeeper::lock::LockError;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        say(&format!(
+            "error: a fault of poolkeeper itself: {}\n  hint: please report it with this line",
+            one_line(&panic.to_string())
+        ));
+    }));
+    poolkeeper::live::http::install_tls_provider();
+    let cli = Cli::parse();
+    log(cli.global.verbose);
+    match poolkeeper::commands::dispatch::dispatch(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => ExitCode::from(failed(&error)),
+    }
+}
+
+/// Says what went wrong, each cause once, and what can be done; the exit code.
+fn failed(error: &anyhow::Error) -> u8 {
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(broken_pipe) {
+        // `poolkeeper plan | head`: the reader has seen what it wanted.
+        return exit::DONE;
+    }
+    say(&format!("error: {error:#}"));
+    if let Some(lock) = error.downcast_ref::<LockError>() {
+        say(&format!("  hint: {}", lock.hint()));
+        return if matches!(lock, LockError::Held(_)) { exit::LOCKED } else { exit::UNEXPECTED };
+    }
+    if error.downcast_ref::<Usage>().is_some() { exit::USAGE } else { exit::UNEXPECTED }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// To standard error; a closed one is nobody's loss.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// `-v`: warnings and reasons; `-vv`: every request and answer, secrets hidden by those who send them.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false).with_ansi(false);
+    subscriber.without_time().init();
+}

@@ -3,6 +3,7 @@
 pub mod apply;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+pub mod dispatch;
 pub mod list;
 pub mod observe;
 pub mod plan;

@@ -1,0 +1,140 @@
+//! From the command line to the command: what each needs is made here, and nothing else.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::{apply, list, observe, plan, validate};
+use crate::cli::{ApplyArgs, Cli, Command};
+use crate::desired::{Desired, faults};
+use crate::exit;
+use crate::live::http::Patience;
+use crate::live::openstack::{self, CloudsEnv};
+use crate::live::{Live, Surroundings};
+use crate::load::{LoadEnv, LoadError, load};
+use crate::settings::{Environment, Settings, now};
+
+/// How much longer than the run's deadline a call in flight may take: what was begun is better finished than cut, and the
+/// unit's `TimeoutStartSec` leaves room for it.
+const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Runs a command; its exit code.
+pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
+    let settings = Settings::read(&cli.global);
+    let (mut out, mut talk) = (io::stdout(), io::stderr());
+    match &cli.command {
+        Command::Validate => validate::validate(&settings.desired_state, &load_env(&settings), &mut out),
+        Command::Observe => {
+            with_desired(&settings, |desired| observe::observe(desired, &live(desired, &settings, Timing::default()), &mut out))
+        }
+        Command::Plan(args) => with_desired(&settings, |desired| {
+            plan::plan(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out)
+        }),
+        Command::List(args) => with_desired(&settings, |desired| {
+            list::list(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out, &mut talk)
+        }),
+        Command::Apply(args) => with_desired(&settings, |desired| applied(args, &settings, desired)),
+        #[cfg(feature = "sandbox")]
+        Command::Demo => {
+            super::demo::demo(&mut out, &std::env::current_exe().context("finding poolkeeper's own program")?)?;
+            Ok(exit::DONE)
+        }
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(args) => {
+            super::sandbox::sandbox(&mut out, &args.dir, &args.jenkins)?;
+            Ok(exit::DONE)
+        }
+    }
+}
+
+/// Loads the desired state; its faults are said on standard error, and nothing is looked at or done.
+fn with_desired(settings: &Settings, work: impl FnOnce(&Desired) -> anyhow::Result<u8>) -> anyhow::Result<u8> {
+    match load(&settings.desired_state, &load_env(settings)) {
+        Ok(loaded) => {
+            let dir = settings.desired_state.display().to_string();
+            if !loaded.warnings.is_empty() {
+                io::stderr().write_all(faults::render(&dir, &loaded.warnings, settings.talk.colour).as_bytes())?;
+            }
+            work(&loaded.desired)
+        }
+        Err(LoadError::Faults { dir, faults }) => {
+            io::stderr().write_all(faults::render(&dir, &faults, settings.talk.colour).as_bytes())?;
+            Ok(exit::BAD_DESIRED_STATE)
+        }
+        Err(error @ LoadError::Io { .. }) => Err(error.into()),
+    }
+}
+
+fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // The second signal ends the process at once, as people expect; the first one is waited for.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped)).context("watching for signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stopped)).context("watching for signals")?;
+    }
+    let timing = Timing {
+        deadline: if args.until_converged { None } else { now().checked_add(args.deadline + GRACE).ok() },
+        stopped: Arc::clone(&stopped),
+    };
+    let world = live(desired, settings, timing);
+    let mut out = io::stdout();
+    let mut stdin = io::BufReader::new(io::stdin());
+    let console = apply::Console {
+        out: &mut out,
+        answers: settings.terminal.then_some(&mut stdin as &mut (dyn io::BufRead + Send)),
+        stopped: &stopped,
+        calls: &|| world.calls(),
+    };
+    apply::apply(args, settings, desired, &world, console)
+}
+
+/// How long calls may take and when their retries are given up.
+#[derive(Default)]
+struct Timing {
+    deadline: Option<Timestamp>,
+    stopped: Arc<AtomicBool>,
+}
+
+fn live(desired: &Desired, settings: &Settings, timing: Timing) -> Live {
+    let Timing { deadline, stopped } = timing;
+    let left = move || {
+        let left = deadline.map(|deadline| deadline.duration_since(now()));
+        left.map_or(Duration::MAX, |left| Duration::try_from(left).unwrap_or(Duration::ZERO))
+    };
+    let pause = move |time: Duration| {
+        if !stopped.load(Ordering::Relaxed) {
+            crate::run::sleep(SignedDuration::try_from(time).unwrap_or(SignedDuration::ZERO));
+        }
+    };
+    let patience = Patience { pause: Arc::new(pause), left: Arc::new(left) };
+    let nodepool = settings.env.nodepool.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone())));
+    let openstack = openstack::Surroundings {
+        env: clouds_env(&settings.env, settings.terminal),
+        cache_dir: settings.env.cache_dir(),
+        patience,
+        clock: Arc::new(now),
+    };
+    Live::new(desired, Surroundings { openstack, nodepool: nodepool.collect() })
+}
+
+/// Where openstacksdk looks, in its order. `./clouds.yaml` only for a person on a terminal.
+fn clouds_env(env: &Environment, terminal: bool) -> CloudsEnv {
+    let user = env.xdg_config_home.clone().or_else(|| Some(env.home.as_ref()?.join(".config")));
+    CloudsEnv {
+        vars: env.openstack.clone(),
+        user_config_dir: user.map(|dir| dir.join("openstack")),
+        home: env.home.clone(),
+        site_dirs: ["/etc/xdg/openstack", "/etc/openstack"].map(Into::into).to_vec(),
+        current_dir: terminal.then(|| ".".into()),
+    }
+}
+
+fn load_env(settings: &Settings) -> LoadEnv {
+    LoadEnv { credentials_dir: settings.env.credentials_directory.clone() }
+}
