@@ -122,7 +122,8 @@ const REASON_COLUMN: usize = 40;
 fn chain_text(chain: &Chain, style: Style) -> String {
     let (sign, role, word) = match chain.verb {
         Verb::Delete => ("-", Role::Removed, "delete"),
-        Verb::Retire => ("-", Role::Removed, "retire"),
+        // Its removal begins in this pass and ends in a later one of the same run: to a person it is one deletion.
+        Verb::Retire => ("-", Role::Removed, "delete"),
         Verb::Mark => ("~", Role::Changed, "note"),
         Verb::Boot => ("~", Role::Changed, "boot"),
         Verb::Create => ("+", Role::Added, "create"),
@@ -225,13 +226,9 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
 
 fn sum(plan: &Plan) -> String {
     let of = |verb: Verb| plan.chains.iter().filter(|chain| chain.verb == verb).count();
-    let parts = [
-        (of(Verb::Create), "to create"),
-        (of(Verb::Delete), "to delete"),
-        (of(Verb::Retire), "to retire"),
-        (of(Verb::Boot), "to boot on"),
-        (of(Verb::Mark), "to note"),
-    ];
+    let deletions = of(Verb::Delete) + of(Verb::Retire);
+    let parts =
+        [(of(Verb::Create), "to create"), (deletions, "to delete"), (of(Verb::Boot), "to boot on"), (of(Verb::Mark), "to note")];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };

@@ -48,13 +48,14 @@ fn line(step: &str, took: Duration) {
 
 /// A desired-state directory with one pool of one node. `ready` is the end of its ready script.
 pub(crate) fn desired_state(lab: &Lab, name: &str, ready: &str) -> Result<PathBuf> {
-    let folder = lab.scratch(name)?;
+    let scratch = lab.scratch(name)?;
+    let folder = scratch.join("desired-state");
     fs::create_dir_all(folder.join("pools"))?;
     fs::create_dir_all(folder.join("scripts"))?;
-    let password = folder.join("password");
+    let password = scratch.join("password");
     fs::write(&password, "labpw\n")?;
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600))?;
-    fs::write(folder.join("controller.yaml"), controller(&folder, &password))?;
+    fs::write(folder.join("controller.yaml"), controller(&scratch, &password))?;
     fs::write(folder.join(format!("pools/{POOL}.yaml")), pool(&lab.private_key()))?;
     let script = folder.join("scripts/ready.sh");
     fs::write(&script, format!("{READY}{ready}\n"))?;
@@ -62,7 +63,7 @@ pub(crate) fn desired_state(lab: &Lab, name: &str, ready: &str) -> Result<PathBu
     Ok(folder)
 }
 
-fn controller(folder: &Path, password: &Path) -> String {
+fn controller(scratch: &Path, password: &Path) -> String {
     format!(
         "controller: {CONTROLLER}
 providers:
@@ -82,7 +83,7 @@ targets:
 lock-file: {}/lock
 ",
         password.display(),
-        folder.display()
+        scratch.display()
     )
 }
 
