@@ -63,6 +63,12 @@ pub struct PlanArgs {
     /// Exit with 4 when there is something to do
     #[arg(long)]
     pub exit_code: bool,
+    /// As the same flag of apply
+    #[arg(long, value_name = "N")]
+    pub allow_deletes: Option<u32>,
+    /// As the same flag of apply
+    #[arg(long, value_name = "N")]
+    pub allow_offline: Option<u32>,
     /// Only this pool; may be given several times
     #[arg(long, value_name = "POOL")]
     pub pool: Vec<String>,
@@ -79,6 +85,12 @@ pub struct ApplyArgs {
     /// Go on until only time, a person or an unseen service can change anything; no deadline
     #[arg(long, conflicts_with = "deadline")]
     pub until_converged: bool,
+    /// Lift `max-deletes-per-run` for this run, up to so many healthy nodes
+    #[arg(long, value_name = "N")]
+    pub allow_deletes: Option<u32>,
+    /// Lift `mass-offline` for this run, up to so many agents
+    #[arg(long, value_name = "N")]
+    pub allow_offline: Option<u32>,
     /// How long to wait for another run's lock
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
     pub lock_timeout: SignedDuration,

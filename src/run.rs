@@ -12,7 +12,8 @@ use crate::lock::{LockError, try_lock};
 use crate::names::PoolName;
 use crate::observe::observe;
 use crate::observed::{Launched, Refused, ThisRun, Tried};
-use crate::plan::{Act, Action, Because, Chain, Plan, plan};
+use crate::plan::brakes::takes_a_healthy_node;
+use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
 use crate::world::{ActErrorKind, Done, World};
 
 /// Between a pass that changed nothing and the next look at what is under way: a machine boots in ten seconds or more, and
@@ -31,6 +32,8 @@ pub struct Options {
     pub pools: Vec<PoolName>,
     /// How long to wait for the lock.
     pub lock_timeout: SignedDuration,
+    /// A person approves the first plan; later passes stay within it.
+    pub within_approved: bool,
 }
 
 /// The outside of a run, as arguments: tests bring their own.
@@ -98,13 +101,21 @@ pub fn run(
     let stop = || over() || stopped();
     let mut this_run = ThisRun::default();
     let mut summary = Summary::default();
+    let mut approved: Option<Approved> = None;
     loop {
         let lock = lock(&desired.controller.lock_file, options.lock_timeout, outside)?;
         let observed = observe(world, desired, &this_run, outside.clock);
-        let plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
+        let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
+        this_run.healthy_at_start.get_or_insert(plan.healthy);
+        if let Some(approved) = &approved {
+            plan = Approved::within(approved, plan, &this_run);
+        }
         summary.passes += 1;
         if !audience.approve(&plan, summary.passes) {
             return Ok(summary.end(plan, Ended::Declined));
+        }
+        if options.within_approved && approved.is_none() {
+            approved = Some(Approved::of(&plan));
         }
         let watch = |chain: &Chain, result: &ChainResult| audience.chain(chain, result);
         let results = execute(&plan, Surroundings { world, clock: outside.clock, stop: &stop, watch: &watch });
@@ -194,11 +205,13 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
     if let (true, Act::MarkOffline { .. }) = (outcome.is_done(), &action.act) {
         this_run.marked.insert(name.clone(), at);
     }
-    if let (true, Act::DeleteServer { .. }) = (outcome.is_done(), &action.act) {
+    if outcome.is_done() && takes_a_healthy_node(&chain.because) {
         this_run.retired.insert(name.clone());
-        if let (Because::RoomForTry { provider, attempt }, Some(pool)) = (&chain.because, &chain.subject.pool) {
-            this_run.tries.push(Tried { pool: pool.clone(), provider: provider.clone(), attempt: *attempt });
-        }
+    }
+    if let (true, Act::DeleteServer { .. }, Because::RoomForTry { provider, attempt }, Some(pool)) =
+        (outcome.is_done(), &action.act, &chain.because, &chain.subject.pool)
+    {
+        this_run.tries.push(Tried { pool: pool.clone(), provider: provider.clone(), attempt: *attempt });
     }
     if let Outcome::Failed(error) = outcome
         && matches!(error.kind, ActErrorKind::Refused | ActErrorKind::Quota)

@@ -52,6 +52,7 @@ pub fn apply(
         deadline: (!args.until_converged).then_some(args.deadline),
         pools: args.pool.iter().map(PoolName::new).collect(),
         lock_timeout: args.lock_timeout,
+        within_approved: !args.yes,
     };
     let Console { out, answers, stopped, calls } = console;
     let talk = Talk { style: settings.style, yes: args.yes, inner: Mutex::new(Inner { out, answers, gaps: Vec::new() }) };
@@ -63,7 +64,12 @@ pub fn apply(
 }
 
 fn code(summary: &Summary) -> u8 {
-    if summary.failed > 0 { exit::SOME_FAILED } else { exit::DONE }
+    let refused = summary.last.as_ref().is_some_and(|plan| !plan.refusals.is_empty());
+    match (summary.failed, refused) {
+        (0, false) => exit::DONE,
+        (0, true) => exit::REFUSED,
+        (_, _) => exit::SOME_FAILED,
+    }
 }
 
 struct Talk<'a> {

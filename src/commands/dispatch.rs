@@ -34,12 +34,15 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
             with_desired(&settings, |desired| observe::observe(desired, &live(desired, &settings, Timing::default()), &mut out))
         }
         Command::Plan(args) => with_desired(&settings, |desired| {
+            let desired = &lifted(desired, args.allow_deletes, args.allow_offline);
             plan::plan(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out)
         }),
         Command::List(args) => with_desired(&settings, |desired| {
             list::list(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out, &mut talk)
         }),
-        Command::Apply(args) => with_desired(&settings, |desired| applied(args, &settings, desired)),
+        Command::Apply(args) => {
+            with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
+        }
         #[cfg(feature = "sandbox")]
         Command::Demo => {
             super::demo::demo(&mut out, &std::env::current_exe().context("finding poolkeeper's own program")?)?;
@@ -51,6 +54,14 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
             Ok(exit::DONE)
         }
     }
+}
+
+/// With the limits that the command line lifts for this run.
+fn lifted(desired: &Desired, deletes: Option<u32>, offline: Option<u32>) -> Desired {
+    let mut desired = desired.clone();
+    desired.controller.limits.allow_deletes = deletes;
+    desired.controller.limits.allow_offline = offline;
+    desired
 }
 
 /// Loads the desired state; its faults are said on standard error, and nothing is looked at or done.

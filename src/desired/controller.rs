@@ -102,4 +102,10 @@ pub struct Limits {
     pub max_deletes_per_run: Share,
     /// Of a target's agents lost, overdue or marked by a monitor at one time.
     pub mass_offline: Share,
+    /// `--allow-deletes`: lifts `max-deletes-per-run` for this run, up to that many.
+    #[serde(skip)]
+    pub allow_deletes: Option<u32>,
+    /// `--allow-offline`: lifts `mass-offline` for this run, up to that many.
+    #[serde(skip)]
+    pub allow_offline: Option<u32>,
 }

@@ -1,6 +1,6 @@
 //! Each node's state: the table of docs/architecture.md, row by row; the first row that fits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,6 +47,8 @@ pub enum State {
     Lost {
         until: Option<Timestamp>,
     },
+    /// Missing together with most of its target's agents: coming, and left alone.
+    MassOffline,
     /// Online and idle.
     Ready,
 }
@@ -64,30 +66,60 @@ pub enum KeptWhy {
 
 /// Fills in every node's state.
 pub fn derive(desired: &Desired, nodes: &mut [Node<'_>], now: Timestamp) {
-    let mass_offline = mass_offline(desired, nodes);
+    let mass_offline = mass_offline(desired, nodes, now);
     for node in nodes.iter_mut() {
-        let mass = node.target().is_some_and(|target| mass_offline.contains(target));
+        let mass = node.target().is_some_and(|target| mass_offline.iter().any(|mass| mass.target == *target));
         node.state = Rules { desired, node, now, mass }.state();
     }
 }
 
-/// Fewer lost agents than this never are a mass (design: floor 2): with a pool of three, one lost node is one lost node.
+/// Fewer missing agents than this never are a mass: with a pool of three, one lost node is one lost node.
 const MASS_FLOOR: u32 = 2;
 
-/// Targets that lost more of their agents at one time than `mass-offline` allows: the controller was restarted, or the
-/// network to it is cut. None of those nodes is marked or deleted for it.
-pub fn mass_offline(desired: &Desired, nodes: &[Node<'_>]) -> BTreeSet<TargetName> {
+/// A target that misses more of its agents at one time than `mass-offline` allows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MassOffline {
+    pub target: TargetName,
+    /// Lost, gone, overdue to come online, or taken offline by a monitor.
+    pub missing: u32,
+    /// Registered at one time or another.
+    pub of: u32,
+    pub limit: u32,
+}
+
+/// Targets that miss more of their agents at one time than `mass-offline` allows: the controller was restarted, its nodes
+/// were wiped, or the network to it is cut. None of those nodes is marked or deleted for it.
+pub fn mass_offline(desired: &Desired, nodes: &[Node<'_>], now: Timestamp) -> Vec<MassOffline> {
     let mut of_target: BTreeMap<&TargetName, (u32, u32)> = BTreeMap::new();
     for node in nodes {
-        let (Some(target), AgentSight::Seen(computer)) = (node.target(), node.agent) else { continue };
-        let (lost, total) = of_target.entry(target).or_default();
-        *total += 1;
-        if computer.channel_lost() {
-            *lost += 1;
+        let marks = &node.marks;
+        let going = marks.used.is_some() || marks.retire.is_some() || marks.failed.is_some() || node.server.is_deleting();
+        let (Some(target), Some(_), false) = (node.target(), &marks.agent, going) else { continue };
+        let (missing, of) = of_target.entry(target).or_default();
+        *of += 1;
+        *missing += u32::from(is_missing(node, now));
+    }
+    let limits = &desired.controller.limits;
+    let over = of_target.into_iter().map(|(target, (missing, of))| {
+        let limit = limits.allow_offline.unwrap_or_else(|| limits.mass_offline.of(of, MASS_FLOOR));
+        MassOffline { target: target.clone(), missing, of, limit }
+    });
+    over.filter(|mass| mass.missing > mass.limit).collect()
+}
+
+fn is_missing(node: &Node<'_>, now: Timestamp) -> bool {
+    let joined = node.marks.agent == Some(AgentMark::Joined);
+    match (node.agent, &node.marks.agent) {
+        (AgentSight::Gap, _) => false,
+        (AgentSight::Absent, _) => joined,
+        (AgentSight::Seen(agent), Some(AgentMark::Joining(at))) if agent.offline && !agent.temporarily_offline => {
+            node.pool.is_some_and(|pool| since(*at, now) > pool.online_timeout)
+        }
+        (AgentSight::Seen(agent), _) => {
+            let monitor = agent.cause.as_ref().is_some_and(|cause| cause.monitor().is_some());
+            joined && (agent.channel_lost() || monitor)
         }
     }
-    let over = |(lost, total): (u32, u32)| lost > desired.controller.limits.mass_offline.of(total, MASS_FLOOR);
-    of_target.into_iter().filter(|(_, counts)| over(*counts)).map(|(target, _)| target.clone()).collect()
 }
 
 struct Rules<'r, 'a> {
@@ -255,6 +287,7 @@ impl Rules<'_, '_> {
         let marks = &self.node.marks;
         let agent = match self.node.agent {
             AgentSight::Seen(agent) => agent,
+            AgentSight::Absent if self.mass && marks.used.is_none() => return State::MassOffline,
             AgentSight::Absent => return State::Orphan,
             // Behind a gap it counts as its marks say.
             AgentSight::Gap => {
@@ -301,7 +334,7 @@ impl Rules<'_, '_> {
         };
         let name = monitor.to_owned();
         match (&self.node.marks.busy, self.mass) {
-            (_, true) => State::Lost { until: None },
+            (_, true) => State::MassOffline,
             (Some(_), false) => State::Used(UsedWhy::Monitor(name)),
             (None, false) => State::Failed(FailedWhy::Monitor(name)),
         }
@@ -309,8 +342,11 @@ impl Rules<'_, '_> {
 
     /// Not there, and nobody said so: marked, and after the grace given up.
     fn lost(&self) -> State {
+        if self.mass {
+            return State::MassOffline;
+        }
         let until = self.lost_until();
-        if self.mass || until.is_none_or(|until| self.now < until) {
+        if until.is_none_or(|until| self.now < until) {
             return State::Lost { until };
         }
         let marks = &self.node.marks;
@@ -344,7 +380,7 @@ impl State {
             Self::Joining { .. } => "joining",
             Self::Orphan => "orphan",
             Self::Used(_) => "used",
-            Self::Lost { .. } => "lost",
+            Self::Lost { .. } | Self::MassOffline => "lost",
             Self::Ready => "ready",
         }
     }
@@ -359,6 +395,7 @@ impl State {
                 | Self::ToRegister
                 | Self::Joining { .. }
                 | Self::Lost { .. }
+                | Self::MassOffline
         )
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::need;
+use super::surplus::drifted;
 use crate::desired::{Desired, Launcher, Pool, Provider};
 use crate::names::PoolName;
 use crate::node::{AgentSight, Node, State, join};
@@ -28,7 +29,8 @@ pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp
             asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
         }
     }
-    let counts = need::counts(desired, &observed, &joined, now);
+    let drifted = drifted(desired, &observed, &joined, now);
+    let counts = need::counts(desired, &observed, &joined, &drifted, now);
     asks.extend(for_creating(desired, &counts));
     asks
 }

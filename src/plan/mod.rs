@@ -1,8 +1,10 @@
 //! What would be changed and why: a value, made by a pure function. Nothing is left to choose when it is carried out.
 
 pub mod action;
+pub mod approved;
 pub mod asks;
 pub mod backoff;
+pub mod brakes;
 pub mod expects;
 pub mod launch;
 pub mod need;
@@ -11,6 +13,8 @@ pub mod prepare;
 pub mod reason;
 pub mod retire;
 pub mod spec;
+pub mod steps;
+pub mod surplus;
 
 use crate::desired::Desired;
 use crate::names::{ControllerId, PoolName, ProviderName, TargetName};
@@ -20,7 +24,9 @@ pub use action::{
     Act, Action, AgentLauncher, Chain, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript,
     Subject, Verb,
 };
+pub use approved::Approved;
 pub use asks::asks;
+pub use brakes::Refusal;
 pub use expects::{AgentExpects, AgentIs, Expects, MarkExpects, ServerExpects, Stale, still_holds};
 pub use need::Counts;
 pub use planner::plan;
@@ -31,6 +37,10 @@ pub use reason::{Because, Step, WaitsFor};
 pub struct Plan {
     pub head: Head,
     pub gaps: Vec<Gap>,
+    /// What a limit held back.
+    pub refusals: Vec<Refusal>,
+    /// Ready and busy nodes: what the limit of deletions is a share of.
+    pub healthy: u32,
     /// By verb, deletions first, then by pool and name.
     pub chains: Vec<Chain>,
     pub pools: Vec<PoolLine>,
@@ -95,7 +105,7 @@ impl Plan {
     pub fn is_quiet(&self) -> bool {
         let pools = self.pools.iter().filter_map(|pool| pool.waits_for.as_ref());
         let waits = self.waits.iter().map(|wait| &wait.waits_for).chain(pools);
-        self.is_empty() && self.gaps.is_empty() && waits.into_iter().all(WaitsFor::is_quiet)
+        self.is_empty() && self.gaps.is_empty() && self.refusals.is_empty() && waits.into_iter().all(WaitsFor::is_quiet)
     }
 
     /// Everything of these pools alone; none named: everything.
@@ -127,6 +137,7 @@ impl WaitsFor {
             | Self::Deletion
             | Self::LaterPass
             | Self::NextPass
+            | Self::Replacement(_)
             | Self::LaunchesAtATime { .. } => true,
             Self::Build
             | Self::Person(_)
@@ -136,6 +147,7 @@ impl WaitsFor {
             | Self::PoolFull { .. }
             | Self::ProviderFull { .. }
             | Self::LaunchesPerRun { .. }
+            | Self::Limit
             | Self::Quota(_)
             | Self::BackOff { .. }
             | Self::NoImage(_)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::surplus::{Drifted, replaced_at_a_time};
 use crate::desired::Desired;
 use crate::names::{PoolName, ProviderName};
 use crate::node::{Joined, Node, State};
@@ -13,6 +14,8 @@ use crate::observed::Observed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     pub ready: u32,
+    /// Of the ready ones, those that are being replaced: they do not count, so that their replacements launch first.
+    pub replaced: u32,
     pub busy: u32,
     /// Launching, booting, preparing, registering, joining, lost within the grace; and accepted creates no list shows yet.
     pub coming: u32,
@@ -33,7 +36,12 @@ pub struct Counts {
 impl Counts {
     /// What counts as capacity.
     pub fn have(&self) -> u32 {
-        self.ready + self.coming + if self.busy_counts { self.busy } else { 0 }
+        self.all_ready().saturating_sub(self.replaced) + self.coming
+    }
+
+    /// What works now, drifted or not.
+    pub fn all_ready(&self) -> u32 {
+        self.ready + if self.busy_counts { self.busy } else { 0 }
     }
 
     pub fn need(&self) -> u32 {
@@ -42,7 +50,7 @@ impl Counts {
 
     /// Servers, whatever their state.
     pub fn servers(&self) -> u32 {
-        let Self { ready, busy, coming, used, held, failed, deleting, want: _, max: _, busy_counts: _ } = self;
+        let Self { ready, replaced: _, busy, coming, used, held, failed, deleting, want: _, max: _, busy_counts: _ } = self;
         ready + busy + coming + used + held + failed + deleting
     }
 
@@ -59,14 +67,21 @@ impl Counts {
             | State::Preparing
             | State::ToRegister
             | State::Joining { .. }
-            | State::Lost { .. } => &mut self.coming,
+            | State::Lost { .. }
+            | State::MassOffline => &mut self.coming,
         };
         *field += 1;
     }
 }
 
 /// The counts of every pool of the desired state.
-pub fn counts(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> BTreeMap<PoolName, Counts> {
+pub fn counts(
+    desired: &Desired,
+    observed: &Observed,
+    joined: &Joined<'_>,
+    drifted: &Drifted,
+    now: Timestamp,
+) -> BTreeMap<PoolName, Counts> {
     let mut counts: BTreeMap<PoolName, Counts> = desired
         .pools
         .values()
@@ -86,7 +101,19 @@ pub fn counts(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: 
             count.coming += 1;
         }
     }
+    count_replaced(&mut counts, joined, drifted);
     counts
+}
+
+/// Idle drifted nodes that do not count as ready, a few of each pool.
+fn count_replaced(counts: &mut BTreeMap<PoolName, Counts>, joined: &Joined<'_>, drifted: &Drifted) {
+    for (pool, counts) in counts {
+        let old = joined.nodes.iter().filter(|node| node.pool_name() == Some(pool) && drifted.contains_key(&node.server.id));
+        let old = u32::try_from(old.count()).unwrap_or(u32::MAX);
+        // Of a pool with more than it wants the surplus goes first, and that is the drifted.
+        let over = counts.all_ready().saturating_sub(counts.want);
+        counts.replaced = over.saturating_add(replaced_at_a_time(counts.want)).min(old);
+    }
 }
 
 /// The names of all servers that a list shows.

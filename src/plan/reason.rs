@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::surplus::Drift;
 use crate::desired::units;
 use crate::names::ProviderName;
 use crate::node::{FailedWhy, UsedWhy};
@@ -30,7 +31,12 @@ pub enum Because {
     Orphan,
     /// An agent of ours whose server is in no list.
     LoneAgent,
+    /// More are ready than wanted.
     Surplus,
+    /// Its pool is not in the desired state any more.
+    PoolRemoved,
+    /// Made from inputs that changed; its replacement is ready, or there is no room for it.
+    Drift(Vec<Drift>),
     /// Its removal began in an earlier pass or run.
     Retiring(String),
     Busy,
@@ -99,6 +105,10 @@ pub enum WaitsFor {
     NoFlavor(String),
     NoNetwork(String),
     Refused(String),
+    /// A drifted node: its replacement to be ready.
+    Replacement(Vec<Drift>),
+    /// A person, to lift a limit.
+    Limit,
     /// Flavors, networks and limits are asked for in the next pass.
     NextPass,
 }
@@ -113,7 +123,9 @@ impl fmt::Display for Because {
             Self::RoomForTry { attempt, .. } => write!(out, "room for the next try (try {attempt} failed)"),
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
             Self::LoneAgent => out.write_str("its server is gone"),
-            Self::Surplus => out.write_str("surplus"),
+            Self::Surplus => out.write_str("surplus: more are ready than wanted"),
+            Self::PoolRemoved => out.write_str("its pool was removed"),
+            Self::Drift(drift) => write!(out, "drift: {}", joined(drift)),
             Self::Retiring(why) => write!(out, "retiring: {why}"),
             Self::Busy => out.write_str("seen busy"),
             Self::Lost => out.write_str("agent lost"),
@@ -158,9 +170,15 @@ impl fmt::Display for WaitsFor {
             Self::NoFlavor(name) => write!(out, "a flavor `{name}`"),
             Self::NoNetwork(name) => write!(out, "a network `{name}`"),
             Self::Refused(said) => write!(out, "the next run: {said}"),
+            Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
+            Self::Limit => out.write_str("a person to lift a limit"),
             Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
         }
     }
+}
+
+fn joined(drift: &[Drift]) -> String {
+    drift.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Hours and minutes, UTC.

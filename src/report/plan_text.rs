@@ -7,7 +7,7 @@ use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::names::PoolName;
 use crate::observed::{Account, Gap, Source};
-use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Verb, WaitsFor};
+use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
@@ -17,6 +17,9 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     let mut text = head(&plan.head, style);
     for gap in &plan.gaps {
         text.push_str(&gap_text(gap, style));
+    }
+    for refusal in &plan.refusals {
+        text.push_str(&refusal_text(refusal, style));
     }
     text.push('\n');
     for chain in &plan.chains {
@@ -116,14 +119,27 @@ pub fn gap_text(gap: &Gap, style: Style) -> String {
     text
 }
 
+/// What a limit held back, and the flag that lifts it.
+fn refusal_text(refusal: &Refusal, style: Style) -> String {
+    const LEAD: usize = "refused: ".len();
+    let mut text = String::new();
+    for (at, line) in wrap(&refusal.to_string(), style.width, LEAD, LEAD).into_iter().enumerate() {
+        let lead = if at == 0 { style.paint(Role::Error, "refused: ") } else { " ".repeat(LEAD) };
+        let _ = writeln!(text, "{lead}{line}");
+    }
+    for line in wrap(&refusal.meaning(), style.width, LEAD, LEAD) {
+        let _ = writeln!(text, "{}{line}", " ".repeat(LEAD));
+    }
+    text
+}
+
 /// Where the reasons of a plan's lines begin.
 const REASON_COLUMN: usize = 40;
 
 fn chain_text(chain: &Chain, style: Style) -> String {
     let (sign, role, word) = match chain.verb {
-        Verb::Delete => ("-", Role::Removed, "delete"),
-        // Its removal begins in this pass and ends in a later one of the same run: to a person it is one deletion.
-        Verb::Retire => ("-", Role::Removed, "delete"),
+        // A retirement begins in this pass and ends in a later one of the same run: to a person it is one deletion.
+        Verb::Delete | Verb::Retire => ("-", Role::Removed, "delete"),
         Verb::Mark => ("~", Role::Changed, "note"),
         Verb::Boot => ("~", Role::Changed, "boot"),
         Verb::Create => ("+", Role::Added, "create"),

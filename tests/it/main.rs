@@ -11,6 +11,8 @@ mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
 #[cfg(feature = "sandbox")]
+mod rolling;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "sandbox")]
 mod scenarios;

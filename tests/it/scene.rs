@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -58,7 +58,12 @@ impl Scene {
     fn run(&self, deadline: Option<SignedDuration>) -> Summary {
         let options = Options { deadline, ..Options::default() };
         // The world's time goes on between passes, as on a wall clock.
-        let pause = |time: SignedDuration| self.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
+        let pauses = AtomicU32::new(0);
+        let pause = |time: SignedDuration| {
+            // A run that does not end is a fault, not a long test.
+            assert!(pauses.fetch_add(1, Ordering::Relaxed) < 2000, "the run never ends: {:#?}", self.plan());
+            self.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
+        };
         let (clock, stopped) = (|| self.world.now(), AtomicBool::new(false));
         let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
         run(&self.desired, &self.world, &options, outside, self).expect("the lock is free")
@@ -138,7 +143,13 @@ pub(crate) fn desired(lock_file: PathBuf) -> Desired {
         id: ControllerId::from("contint"),
         providers: BTreeMap::from([(provider.name.clone(), provider)]),
         targets: BTreeMap::from([(target.name.clone(), target)]),
-        limits: Limits { max_launches_per_run: 10, max_deletes_per_run: Share::Percent(50), mass_offline: Share::Percent(50) },
+        limits: Limits {
+            max_launches_per_run: 10,
+            max_deletes_per_run: Share::Percent(50),
+            mass_offline: Share::Percent(50),
+            allow_deletes: None,
+            allow_offline: None,
+        },
         lost_grace: minutes(10),
         alien_age: minutes(60),
         lock_file,

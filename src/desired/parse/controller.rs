@@ -132,6 +132,8 @@ fn limits(keys: &Keys<'_>) -> Option<Limits> {
         max_launches_per_run: max_launches_per_run?,
         max_deletes_per_run: max_deletes_per_run?,
         mass_offline: mass_offline?,
+        allow_deletes: None,
+        allow_offline: None,
     })
 }
 

@@ -1,0 +1,149 @@
+//! Each node's chain of a pass, or why there is none: from its state to `prepare` or `retire`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::backoff::BackOff;
+use super::prepare::next_step;
+use super::retire::{facts, removal};
+use super::surplus::Drifted;
+use super::{Action, Because, Chain, WaitsFor};
+use crate::desired::Desired;
+use crate::desired::units::since;
+use crate::names::{PoolName, ProviderName, ServerId};
+use crate::node::{KeptWhy, Node, State, UsedWhy};
+use crate::observed::{Observed, Refused};
+
+/// What the steps of all nodes are decided from.
+#[derive(Debug)]
+pub struct Steps<'s> {
+    pub desired: &'s Desired,
+    pub observed: &'s Observed,
+    pub back_offs: &'s BTreeMap<(PoolName, ProviderName), BackOff>,
+    pub drifted: &'s Drifted,
+    /// Idle nodes that are more than wanted.
+    pub going: &'s BTreeSet<ServerId>,
+    /// Kept failed machines whose room the next try needs.
+    pub in_the_way: &'s BTreeSet<ServerId>,
+    pub now: Timestamp,
+}
+
+/// A chain, nothing, or what the node waits for.
+type Step = Result<Option<Chain>, WaitsFor>;
+
+impl Steps<'_> {
+    pub fn of(&self, node: &Node<'_>) -> Step {
+        self.not_refused(self.by_state(node)?)
+    }
+
+    fn by_state(&self, node: &Node<'_>) -> Step {
+        let removed = node.pool.is_none();
+        match &node.state {
+            State::Used(why) => self.down(node, Because::Used { why: why.clone(), idle: idle(node, why, self.now) }),
+            State::Orphan => self.down(node, Because::Orphan),
+            State::Retiring(why) => self.down(node, Because::Retiring(why.clone())),
+            State::Failed(why) => self.failed(node, Because::Failed(why.clone())),
+            State::Ready => self.ready(node),
+            State::Busy => self.noted(node).map(Some).ok_or(WaitsFor::Build),
+            State::Launching
+            | State::Booting { .. }
+            | State::Preparing
+            | State::ToRegister
+            | State::Joining { .. }
+            | State::Lost { until: None }
+                if removed =>
+            {
+                self.down(node, Because::PoolRemoved)
+            }
+            State::Booting { up: Some(_) } | State::ToRegister | State::Joining { start: true } => {
+                next_step(self.desired, node, self.now).map(Some).ok_or(WaitsFor::Gap("its target".to_owned()))
+            }
+            State::Lost { until } => {
+                self.noted(node).map(Some).ok_or(until.map_or(WaitsFor::LaterPass, |until| WaitsFor::Return { until }))
+            }
+            State::MassOffline => Err(WaitsFor::Limit),
+            State::Launching => Err(WaitsFor::Boot),
+            State::Booting { up: None } => Err(WaitsFor::Ssh),
+            State::Preparing => Err(WaitsFor::Script),
+            State::Joining { start: false } => Err(WaitsFor::Online),
+            State::Deleting => Err(WaitsFor::Deletion),
+            State::Held(who) => Err(WaitsFor::Person(who.clone())),
+            State::HoldOver => Err(WaitsFor::Person("its hold is over: take off poolkeeper_hold and unlock it".to_owned())),
+            State::Kept(why) => self.noted(node).map(Some).ok_or(WaitsFor::Person(kept(why))),
+        }
+    }
+
+    fn down(&self, node: &Node<'_>, because: Because) -> Step {
+        removal(self.desired, self.observed, node, because, self.now).map(Some)
+    }
+
+    fn noted(&self, node: &Node<'_>) -> Option<Chain> {
+        facts(self.desired, self.observed, node, self.now)
+    }
+
+    /// The newest failed machine of a pool in a provider stays as the mark of back-off; the others go at once.
+    fn failed(&self, node: &Node<'_>, because: Because) -> Step {
+        if self.in_the_way.contains(&node.server.id) {
+            let because = Because::RoomForTry { provider: node.provider.clone(), attempt: node.marks.attempt };
+            return self.down(node, because);
+        }
+        match self.kept_for(node) {
+            None => self.down(node, because),
+            Some(waits) => self.noted(node).map(Some).ok_or(waits),
+        }
+    }
+
+    fn kept_for(&self, node: &Node<'_>) -> Option<WaitsFor> {
+        let key = (node.pool_name()?.clone(), node.provider.clone());
+        let back_off = self.back_offs.get(&key).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
+        // A pool that is gone or wants nothing needs no back-off.
+        node.pool.filter(|pool| pool.min_ready > 0)?;
+        let BackOff { until, attempt, why, .. } = back_off.clone();
+        if self.now >= until && back_off.trying > 0 {
+            return Some(WaitsFor::Online);
+        }
+        Some(WaitsFor::BackOff { until, attempt, why })
+    }
+
+    fn ready(&self, node: &Node<'_>) -> Step {
+        let drift = self.drifted.get(&node.server.id);
+        if node.pool.is_none() {
+            self.down(node, Because::PoolRemoved)
+        } else if self.going.contains(&node.server.id) {
+            self.down(node, drift.map_or(Because::Surplus, |drift| Because::Drift(drift.clone())))
+        } else {
+            match (self.noted(node), drift) {
+                (Some(chain), _) => Ok(Some(chain)),
+                (None, Some(drift)) => Err(WaitsFor::Replacement(drift.clone())),
+                (None, None) => Ok(None),
+            }
+        }
+    }
+
+    /// What a service refused in this run is not tried again in it.
+    fn not_refused(&self, chain: Option<Chain>) -> Step {
+        let Some(chain) = chain else { return Ok(None) };
+        let name = &chain.subject.name;
+        let refused = |action: &Action| self.observed.this_run.refused.get(&Refused::Act(action.act.kind(), name.clone()));
+        match chain.actions.iter().find_map(refused) {
+            Some(said) => Err(WaitsFor::Refused(said.clone())),
+            None => Ok(Some(chain)),
+        }
+    }
+}
+
+fn kept(why: &KeptWhy) -> String {
+    match why {
+        KeptWhy::Status(status) => format!("Nova shows {status}"),
+        KeptWhy::Person(text) => format!("offline: {text}"),
+        KeptWhy::Gap => "an agent of its name is there that it did not register".to_owned(),
+    }
+}
+
+/// How long a node has been idle, as far as Jenkins tells.
+fn idle(node: &Node<'_>, why: &UsedWhy, now: Timestamp) -> Option<SignedDuration> {
+    let cause = node.agent.computer()?.cause.as_ref()?;
+    let marked = matches!(why, UsedWhy::Gearman | UsedWhy::OurMark);
+    cause.since.filter(|_| marked).map(|at| since(at, now))
+}
