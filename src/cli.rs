@@ -20,6 +20,13 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// The process's own arguments. Help, version and mistakes end the process here, mistakes with 2.
+    pub fn read() -> Self {
+        Self::parse()
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Global {
     /// The directory with controller.yaml, pools/ and images/

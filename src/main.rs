@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use poolkeeper::cli::Cli;
 use poolkeeper::exit::{self, Usage};
 use poolkeeper::lock::LockError;
@@ -16,7 +15,7 @@ fn main() -> ExitCode {
         ));
     }));
     poolkeeper::live::http::install_tls_provider();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     log(cli.global.verbose);
     match poolkeeper::commands::dispatch::dispatch(&cli) {
         Ok(code) => ExitCode::from(code),

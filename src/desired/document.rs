@@ -1,7 +1,13 @@
 //! A file's text with its nodes: places by key names, and faults at them. Pure.
 
+use std::cell::Cell;
+
 use super::faults::{Fault, Severity, Spot};
 use super::yaml::{self, Node, Step};
+
+/// Places that are looked for in one file: each is a walk through its text. Nobody reads more faults than this; those behind
+/// them are named without their lines.
+const MAX_PLACES: usize = 100;
 
 /// A desired-state file, read as YAML but not yet as values.
 #[derive(Clone)]
@@ -10,6 +16,8 @@ pub struct Document {
     pub file: String,
     text: String,
     pub root: Node,
+    /// Places that may still be looked for.
+    places: Cell<usize>,
 }
 
 /// The text stays out: it may hold what no log should show.
@@ -30,7 +38,7 @@ impl Document {
     pub fn read(file: &str, text: &str) -> Result<Self, Box<Fault>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match yaml::read(text) {
-            Ok(root) => Ok(Self { file: file.to_owned(), text: text.to_owned(), root }),
+            Ok(root) => Ok(Self { file: file.to_owned(), text: text.to_owned(), root, places: Cell::new(MAX_PLACES) }),
             Err(refusal) => {
                 let mut fault = Fault::of_file(file, refusal.message);
                 fault.spot = refusal.at.map(|at| Spot::new(text, at, 1));
@@ -112,6 +120,7 @@ impl Document {
     }
 
     fn spot(&self, path: &[Step]) -> Option<Spot> {
+        self.places.set(self.places.get().checked_sub(1)?);
         let node = self.node(path)?;
         let (last, parents) = path.split_last()?;
         let at = yaml::locate(&self.text, path)?;

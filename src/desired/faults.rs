@@ -284,3 +284,48 @@ fn without_user(line: &str) -> String {
         None => line.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_blotted_out_of_lines() {
+        let shown = [
+            ("password: hunter2", "password: ***"),
+            ("  api_token: 'a: b, c#d'", "  api_token: ***"),
+            ("t: {password: hunter2, user: me}", "t: {password: ***, user: me}"),
+            ("token-file: /etc/token", "token-file: /etc/token"),
+            ("name: 11aa22bb33cc44dd55ee66ff", "name: ***"),
+            ("url: https://me:hunter2@ci/", "url: https://***@ci/"),
+            ("url: https://ci/a@b", "url: https://ci/a@b"),
+            ("private_key_passphrase: |", "private_key_passphrase: |"),
+            ("\"secret\": hunter2", "\"secret\": ***"),
+        ];
+        for (line, expected) in shown {
+            assert_eq!(without_secrets(line), expected);
+        }
+    }
+
+    #[test]
+    fn a_secret_on_the_line_below_its_key_is_blotted_out_too() {
+        for key in ["password:", "secret: |", "  - token: >-"] {
+            let text = format!("{key}\n    hunter2");
+            assert_eq!(Spot::new(&text, text.len(), 1).source, "    ***");
+        }
+    }
+
+    #[test]
+    fn spots_stay_in_their_line() {
+        let spot = Spot::new("a: b\nc: d\n", 999, 50);
+        assert_eq!((spot.line, spot.col, spot.len, spot.source.as_str()), (2, 5, 1, "c: d"));
+        let spot = Spot::new("", 0, 1);
+        assert_eq!((spot.line, spot.col, spot.len), (1, 1, 1));
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        assert_eq!(wrap("one two three", 9, 2, 2), "one two\n  three");
+        assert_eq!(wrap("unbreakable", 5, 0, 0), "unbreakable");
+    }
+}

@@ -11,11 +11,15 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Far above any file that a person writes and reviews, low enough that no text keeps the reader busy.
-pub const MAX_BYTES: usize = 256 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 /// Nodes of one file with its aliases written out: a handful of aliases in a row would otherwise fill the memory.
 const MAX_NODES: usize = 5_000;
 /// Our own files have at most 4 levels.
 const MAX_DEPTH: usize = 16;
+
+/// Brackets that are open at one time. The library looks at all of them for each word: tens of thousands keep it busy for
+/// minutes. Counted without a look at quotes and comments, hence far above `MAX_DEPTH`.
+const MAX_OPEN: usize = 100;
 
 /// A node of the text. Scalars have the kind that YAML 1.2 gives them: `yes` and `08` are text, `~` is null.
 #[derive(Clone, PartialEq)]
@@ -87,6 +91,22 @@ pub struct Refusal {
     pub at: Option<usize>,
 }
 
+const TOO_DEEP: (&str, &str) = ("nested too deeply", "no value of ours has more than 4 levels");
+
+/// The bracket that is one too many.
+fn too_many_open(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    let deep = |(_, letter): &(usize, char)| {
+        match letter {
+            '[' | '{' => open += 1,
+            ']' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_OPEN
+    };
+    text.char_indices().find(deep).map(|(at, _)| at)
+}
+
 /// Reads a text of one document. Comments alone are `Null`.
 pub fn read(text: &str) -> Result<Node, Refusal> {
     if text.len() > MAX_BYTES {
@@ -96,6 +116,9 @@ pub fn read(text: &str) -> Result<Node, Refusal> {
     if let Some(at) = text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         let hint = Some("write it as an escape in double quotes, such as \"\\e\"".to_owned());
         return Err(Refusal { message: "a control character stands in the text".to_owned(), hint, at: Some(at) });
+    }
+    if let Some(at) = too_many_open(text) {
+        return Err(Refusal { message: TOO_DEEP.0.to_owned(), hint: Some(TOO_DEEP.1.to_owned()), at: Some(at) });
     }
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let Some(first) = documents.next() else { return Ok(Node::Null) };
@@ -249,7 +272,7 @@ impl NodeSeed<'_> {
     /// The seed of one more node in this one, if there may be one.
     fn step<E: serde::de::Error>(&self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(self.walk.give_up("nested too deeply", "no value of ours has more than 4 levels"));
+            return Err(self.walk.give_up(TOO_DEEP.0, TOO_DEEP.1));
         }
         match self.walk.left.get().checked_sub(1) {
             None => Err(self.walk.give_up("too many values, with aliases written out", "use fewer aliases, or split the file")),
@@ -303,5 +326,71 @@ impl<'de> Visitor<'de> for Place<'_> {
             }
         }
         Err(A::Error::custom("here"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str, path: &[Step]) -> String {
+        let at = locate(text, path).unwrap_or(usize::MAX);
+        text.get(at..).unwrap_or("nowhere").lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn scalars_have_the_kinds_of_yaml_1_2() {
+        let kinds = [
+            ("yes", Node::Text("yes".into())),
+            ("08", Node::Text("08".into())),
+            ("010", Node::Text("010".into())),
+            ("1_000", Node::Text("1_000".into())),
+            ("12:30", Node::Text("12:30".into())),
+            ("0o10", Node::Count(8)),
+            ("0x1f", Node::Count(31)),
+            ("-1", Node::Number),
+            ("1.5", Node::Number),
+            ("1e3", Node::Number),
+            ("99999999999999999999", Node::Number),
+            ("~", Node::Null),
+            ("Null", Node::Null),
+            ("", Node::Null),
+            ("True", Node::Bool(true)),
+            ("\"true\"", Node::Text("true".into())),
+            ("!!str 5", Node::Text("5".into())),
+        ];
+        for (text, node) in kinds {
+            assert!(read(text) == Ok(node), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_are_exact_behind_wide_characters_and_aliases() {
+        let text = "\u{e9}: \u{6f22}\nlist: &l [1, {a: b}]\nagain: *l\nnone:\n";
+        assert_eq!(place(text, &[Step::Value(0)]), "\u{6f22}");
+        assert_eq!(place(text, &[Step::Key(1)]), "list: &l [1, {a: b}]");
+        assert_eq!(place(text, &[Step::Value(1), Step::Item(1), Step::Value(0)]), "b}]");
+        assert_eq!(place(text, &[Step::Value(2), Step::Item(0)]), "1, {a: b}]", "behind an alias: at its anchor");
+        assert_eq!(place(text, &[Step::Key(3)]), "none:");
+    }
+
+    #[test]
+    fn duplicates_and_their_order_are_kept() {
+        let node = read("b: 1\na: 2\nb: 3\n").expect("a map");
+        let keys: Vec<_> = node.pairs().iter().filter_map(|(key, _)| key.text()).collect();
+        assert_eq!(keys, ["b", "a", "b"]);
+    }
+
+    #[test]
+    fn debug_output_shows_no_content() {
+        let node = read("password: hunter2").expect("a map");
+        assert!(!format!("{node:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_would_keep_the_library_busy_is_refused_before_it() {
+        for text in ["{a: ".repeat(10_000), "[".repeat(60_000), "x".repeat(MAX_BYTES + 1)] {
+            assert!(read(&text).is_err());
+        }
     }
 }

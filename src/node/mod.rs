@@ -1,6 +1,7 @@
 //! Servers and agents joined into nodes, and each node's state. Pure.
 
 pub mod join;
+pub mod mass_offline;
 pub mod name;
 pub mod state;
 pub mod why;

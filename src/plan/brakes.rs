@@ -8,7 +8,7 @@ use super::{Because, Chain};
 use crate::desired::Desired;
 use crate::desired::units::Share;
 use crate::node::Joined;
-use crate::node::state::{MassOffline, mass_offline};
+use crate::node::mass_offline::{MassOffline, mass_offline};
 use crate::observed::Observed;
 
 /// Up to this many healthy nodes go in one run whatever the share says: a pool of four that is lowered to two is no accident.
