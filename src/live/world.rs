@@ -131,6 +131,7 @@ impl World for Live {
             Ask::Console(provider, server) => self.cloud(provider)?.console(server).map(Answer::Console),
             Ask::Limits(provider) => self.cloud(provider)?.limits().map(Answer::Limits),
             Ask::Flavors(provider) => self.cloud(provider)?.flavors().map(Answer::Flavors),
+            Ask::AgentConfig(target, name) => self.target(target)?.config(name).map(Answer::AgentConfig),
             Ask::Networks(provider) => self.cloud(provider)?.networks().map(Answer::Networks),
         }
     }

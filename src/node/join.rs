@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::state::{self, State};
 use crate::desired::{Desired, Pool};
 use crate::names::{NodeName, PoolName, ProviderName, TargetName};
-use crate::observed::{Answer, Ask, Computer, MachineSight, Marks, Observed, Role, Server};
+use crate::observed::{AgentConfig, Answer, Ask, Computer, MachineSight, Marks, Observed, Role, Server, TargetList};
 
 /// A server of ours in the role `node`, and what is known of its agent and machine.
 #[derive(Debug, Clone)]
@@ -71,10 +71,21 @@ impl Node<'_> {
 pub struct Joined<'a> {
     /// Of all providers that were seen, by provider and then in Nova's order.
     pub nodes: Vec<Node<'a>>,
-    /// Agents with a name of ours and no server, each with its target.
-    pub lone_agents: Vec<(TargetName, &'a Computer)>,
+    /// Agents with a name of ours and no server.
+    pub lone_agents: Vec<LoneAgent<'a>>,
+    /// Left in the list of deleted agents: no agents any more, and taken for none.
+    pub ghosts: Vec<(TargetName, &'a Computer)>,
     /// Servers in the project that are not ours: they count against the quota, and are never touched.
     pub foreign: usize,
+}
+
+/// An agent with a name of ours whose server is in no list.
+#[derive(Debug, Clone)]
+pub struct LoneAgent<'a> {
+    pub target: TargetName,
+    pub computer: &'a Computer,
+    /// Its description names this deployment too, as far as the controller has descriptions.
+    pub known: bool,
 }
 
 pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Joined<'a> {
@@ -103,7 +114,7 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
     }
     state::derive(desired, &mut nodes, now);
     let lone_agents = lone_agents(desired, observed, &nodes);
-    Joined { nodes, lone_agents, foreign }
+    Joined { nodes, lone_agents, ghosts: ghosts(desired, observed), foreign }
 }
 
 /// Answers by what they are about.
@@ -124,7 +135,15 @@ impl<'a> Sights<'a> {
                 (Ask::Console(provider, server), Ok(Answer::Console(text))) => {
                     consoles.insert((provider, server.as_str()), text.as_str());
                 }
-                (Ask::Machine(_) | Ask::Console(..) | Ask::Limits(_) | Ask::Flavors(_) | Ask::Networks(_), _) => {}
+                (
+                    Ask::Machine(_)
+                    | Ask::Console(..)
+                    | Ask::Limits(_)
+                    | Ask::Flavors(_)
+                    | Ask::Networks(_)
+                    | Ask::AgentConfig(..),
+                    _,
+                ) => {}
             }
         }
         Self { machines, consoles }
@@ -137,14 +156,16 @@ fn agent_of<'a>(observed: &'a Observed, marks: &Marks, name: &str) -> AgentSight
         Some(Ok(list)) => {
             // `computers` is sorted by name where it is parsed.
             let found = list.computers.binary_search_by(|computer| computer.name.as_str().cmp(name)).ok();
-            found.and_then(|at| list.computers.get(at)).map_or(AgentSight::Absent, AgentSight::Seen)
+            let found = found.and_then(|at| list.computers.get(at));
+            let ghost = |computer: &&Computer| marks.target.as_ref().is_some_and(|target| is_ghost(observed, target, computer));
+            found.filter(|computer| !ghost(computer)).map_or(AgentSight::Absent, AgentSight::Seen)
         }
         Some(Err(_)) | None => AgentSight::Gap,
     }
 }
 
 /// Agents whose name is ours and whose server is in no list. Only when every provider was seen: else it may be there.
-fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]) -> Vec<(TargetName, &'a Computer)> {
+fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]) -> Vec<LoneAgent<'a>> {
     if observed.lists.providers.values().any(Result::is_err) {
         return Vec::new();
     }
@@ -158,15 +179,55 @@ fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]
             !with_server.contains(name)
                 && !coming.contains(name)
                 && super::name::is_ours(&desired.controller.id, name)
-                && description_agrees(desired, computer)
+                && !is_ghost(observed, target, computer)
         });
-        lone.extend(ours.map(|computer| (target.clone(), computer)));
+        lone.extend(ours.map(|computer| {
+            let known = description_agrees(desired, observed, target, list, computer);
+            LoneAgent { target: target.clone(), computer, known }
+        }));
     }
     lone
 }
 
-/// A description, where the controller shows one, must name this deployment.
-fn description_agrees(desired: &Desired, computer: &Computer) -> bool {
+/// No executors and no configuration.
+fn is_ghost(observed: &Observed, target: &TargetName, computer: &Computer) -> bool {
+    computer.may_be_ghost() && config(observed, target, computer) == Some(&AgentConfig::Absent)
+}
+
+fn config<'a>(observed: &'a Observed, target: &TargetName, computer: &Computer) -> Option<&'a AgentConfig> {
+    let ask = Ask::AgentConfig(target.clone(), NodeName::new(computer.name.as_str()));
+    if let Answer::AgentConfig(config) = observed.answer(&ask)? { Some(config) } else { None }
+}
+
+/// Ghosts with a name of ours, of every target that was seen.
+fn ghosts<'a>(desired: &Desired, observed: &'a Observed) -> Vec<(TargetName, &'a Computer)> {
+    let lists = observed.lists.targets.iter().filter_map(|(target, list)| Some((target, list.as_ref().ok()?)));
+    let ghosts = lists.flat_map(|(target, list)| {
+        let of_target = list.computers.iter().filter(move |computer| is_ghost(observed, target, computer));
+        of_target.map(move |computer| (target.clone(), computer))
+    });
+    ghosts.filter(|(_, computer)| super::name::is_ours(&desired.controller.id, &computer.name)).collect()
+}
+
+/// The list shows no descriptions (Jenkins before 2.79): config.xml has it. Hudson has neither, and sends no version.
+pub fn config_tells_more(list: &TargetList, computer: &Computer) -> bool {
+    list.version.is_some() && computer.description.is_none()
+}
+
+/// What is known of an agent's description must name this deployment; where it is not known yet, it does not.
+fn description_agrees(
+    desired: &Desired,
+    observed: &Observed,
+    target: &TargetName,
+    list: &TargetList,
+    computer: &Computer,
+) -> bool {
     let ours = format!("[poolkeeper controller={} ", desired.controller.id);
-    computer.description.as_ref().is_none_or(|text| text.is_empty() || text.contains(&ours))
+    if let Some(text) = &computer.description {
+        return text.is_empty() || text.contains(&ours);
+    }
+    if !config_tells_more(list, computer) {
+        return true;
+    }
+    matches!(config(observed, target, computer), Some(AgentConfig::Description(text)) if text.contains(&ours))
 }

@@ -6,6 +6,6 @@ pub mod name;
 pub mod state;
 pub mod why;
 
-pub use join::{AgentSight, Joined, Node, Times, join};
+pub use join::{AgentSight, Joined, LoneAgent, Node, Times, join};
 pub use state::{KeptWhy, State};
 pub use why::{FailedWhy, UsedWhy};

@@ -86,6 +86,12 @@ impl Computer {
         !self.offline
     }
 
+    /// What is left in the list of an agent that was deleted under a Pipeline: no executors. Whether it is one, its missing
+    /// configuration tells: a person can set an agent's executors to 0, too.
+    pub fn may_be_ghost(&self) -> bool {
+        self.num_executors == 0 && self.offline
+    }
+
     /// Its channel is lost while nobody marked it, or the loss hides the mark.
     pub fn channel_lost(&self) -> bool {
         self.offline && self.cause.as_ref().map_or(!self.temporarily_offline, OfflineCause::is_lost_channel)

@@ -16,8 +16,10 @@ pub enum Ask {
     Limits(ProviderName),
     /// All flavors.
     Flavors(ProviderName),
-    /// Networks of these names or ids.
+    /// All networks that the project sees.
     Networks(ProviderName),
+    /// One agent's config.xml: whose it is, where the list does not tell, and whether it is there at all.
+    AgentConfig(TargetName, NodeName),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -39,6 +41,16 @@ pub enum Answer {
     Limits(Quota),
     Flavors(Vec<Flavor>),
     Networks(Vec<Network>),
+    AgentConfig(AgentConfig),
+}
+
+/// What an agent's config.xml told.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentConfig {
+    /// 404: a ghost of a deleted agent, or a controller without this call (Hudson).
+    Absent,
+    Description(String),
 }
 
 /// Nova's absolute limits; a limit of -1 is none.

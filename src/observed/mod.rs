@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::names::{ProviderName, TargetName};
 
 pub use agent::{Computer, OfflineCause, TargetList};
-pub use asks::{Answer, Ask, Flavor, Fresh, Headroom, MachineAsk, Network, Object, Quota};
+pub use asks::{AgentConfig, Answer, Ask, Flavor, Fresh, Headroom, MachineAsk, Network, Object, Quota};
 pub use gap::{Gap, Source};
 pub use image::Image;
 pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState};

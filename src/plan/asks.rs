@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::need;
 use super::surplus::drifted;
 use crate::desired::{Desired, Launcher, Pool, Provider};
-use crate::names::PoolName;
-use crate::node::{AgentSight, Node, State, join};
+use crate::names::{NodeName, PoolName};
+use crate::node::join::config_tells_more;
+use crate::node::{AgentSight, Joined, Node, State, join, name};
 use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
 
 /// The questions of round two.
@@ -32,6 +33,7 @@ pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp
     let drifted = drifted(desired, &observed, &joined, now);
     let counts = need::counts(desired, &observed, &joined, &drifted, now);
     asks.extend(for_creating(desired, &counts));
+    asks.extend(configs(desired, lists, &joined));
     asks
 }
 
@@ -64,6 +66,19 @@ pub fn login(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Login>
         usernames: pool.username.clone(),
         private_key: pool.private_key.clone(),
     })
+}
+
+/// Agents that the list does not tell enough of: without executors, or without a server and a description.
+fn configs(desired: &Desired, lists: &Lists, joined: &Joined<'_>) -> BTreeSet<Ask> {
+    let mut asks = BTreeSet::new();
+    for (target, list) in lists.targets.iter().filter_map(|(target, list)| Some((target, list.as_ref().ok()?))) {
+        let ghosts =
+            list.computers.iter().filter(|agent| agent.may_be_ghost() && name::is_ours(&desired.controller.id, &agent.name));
+        let lone = joined.lone_agents.iter().filter(|lone| lone.target == *target).map(|lone| lone.computer);
+        let lone = lone.filter(|agent| agent.offline && !agent.busy && config_tells_more(list, agent));
+        asks.extend(ghosts.chain(lone).map(|agent| Ask::AgentConfig(target.clone(), NodeName::new(agent.name.as_str()))));
+    }
+    asks
 }
 
 /// What a create call is made of, only when there may be one.

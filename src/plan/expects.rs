@@ -46,6 +46,8 @@ pub enum AgentIs {
     Removable,
     /// The same, of an agent whose channel is lost for longer than the grace: what its executors show is no build any more.
     GivenUp,
+    /// What is left of a deleted agent: offline, without executors.
+    Ghost,
     /// There, and not marked offline by anybody.
     Unmarked,
     /// There, in whatever state.
@@ -144,12 +146,13 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
 fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
     match (is, agent) {
         (AgentIs::Absent, Some(_)) => Err(Stale::AgentAppeared),
-        (AgentIs::Unmarked | AgentIs::Present, None) => Err(Stale::AgentGone),
+        (AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, None) => Err(Stale::AgentGone),
+        (AgentIs::Ghost, Some(agent)) if !agent.may_be_ghost() => Err(Stale::AgentAppeared),
         (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
         (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
         (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_lost() => Err(Stale::AgentBusy),
         (AgentIs::Removable | AgentIs::GivenUp, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
         (AgentIs::Absent | AgentIs::Removable | AgentIs::GivenUp, None)
-        | (AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::Present, Some(_)) => Ok(()),
+        | (AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, Some(_)) => Ok(()),
     }
 }

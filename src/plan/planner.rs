@@ -94,18 +94,18 @@ fn in_the_way(
 
 /// Agents without a server: removed when offline and idle. One that is online is a gap for its name, never an orphan.
 fn lone_agents(joined: &Joined<'_>) -> Vec<Chain> {
-    let removable = joined.lone_agents.iter().filter(|(_, agent)| !agent.busy && agent.offline);
-    let chain = |(target, agent): &(TargetName, &Computer)| {
-        let name = NodeName::new(agent.name.as_str());
-        let expects = Expects {
-            server: None,
-            agent: Some(AgentExpects { target: target.clone(), name: name.clone(), is: AgentIs::Removable }),
-        };
-        let act = Act::DeleteAgent { target: target.clone(), name: name.clone() };
-        let subject = Subject { pool: None, name };
-        Chain { subject, verb: Verb::Delete, because: Because::LoneAgent, times: None, actions: vec![Action { act, expects }] }
-    };
-    removable.map(chain).collect()
+    let removable = joined.lone_agents.iter().filter(|lone| lone.known && !lone.computer.busy && lone.computer.offline);
+    let lone = removable.map(|lone| agent_only(&lone.target, lone.computer, AgentIs::Removable, Because::LoneAgent));
+    let ghosts = joined.ghosts.iter().map(|(target, ghost)| agent_only(target, ghost, AgentIs::Ghost, Because::Ghost));
+    lone.chain(ghosts).collect()
+}
+
+fn agent_only(target: &TargetName, agent: &Computer, is: AgentIs, because: Because) -> Chain {
+    let name = NodeName::new(agent.name.as_str());
+    let expects = Expects { server: None, agent: Some(AgentExpects { target: target.clone(), name: name.clone(), is }) };
+    let act = Act::DeleteAgent { target: target.clone(), name: name.clone() };
+    let subject = Subject { pool: None, name };
+    Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }
 }
 
 fn pool_lines(counts: BTreeMap<PoolName, Counts>, mut waits: BTreeMap<PoolName, WaitsFor>) -> Vec<PoolLine> {

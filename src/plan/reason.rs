@@ -31,6 +31,8 @@ pub enum Because {
     Orphan,
     /// An agent of ours whose server is in no list.
     LoneAgent,
+    /// Left in Jenkins' list of an agent that was deleted under a Pipeline.
+    Ghost,
     /// More are ready than wanted.
     Surplus,
     /// Its pool is not in the desired state any more.
@@ -122,6 +124,7 @@ impl fmt::Display for Because {
             Self::Failed(why) => write!(out, "failed: {why}"),
             Self::RoomForTry { attempt, .. } => write!(out, "room for the next try (try {attempt} failed)"),
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
+            Self::Ghost => out.write_str("a ghost of a deleted agent"),
             Self::LoneAgent => out.write_str("its server is gone"),
             Self::Surplus => out.write_str("surplus: more are ready than wanted"),
             Self::PoolRemoved => out.write_str("its pool was removed"),

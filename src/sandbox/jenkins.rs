@@ -51,6 +51,8 @@ pub struct Node {
     pub builds_run: u32,
     /// Hudson lists a deleted node until its build is dead.
     pub deleted_at: Option<Timestamp>,
+    /// Deleted under a Pipeline: listed without executors until it is deleted again.
+    pub ghost: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +232,7 @@ impl Node {
             builds: Vec::new(),
             builds_run: 0,
             deleted_at: None,
+            ghost: false,
         }
     }
 

@@ -36,8 +36,8 @@ impl Node {
             description: generation.tells_description().then(|| self.description.clone()),
             offline: self.offline(),
             temporarily_offline: self.marked,
-            num_executors: self.executors,
-            busy: !self.builds.is_empty(),
+            num_executors: if self.ghost { 0 } else { self.executors },
+            busy: !self.builds.is_empty() || self.ghost,
             builds: self.builds.iter().map(|build| build.url.clone()).collect(),
             cause: self.shown_cause(generation),
         }
@@ -70,9 +70,9 @@ impl Node {
             })
             .collect();
         let rest = json!({
-            "displayName": self.name, "executors": executors, "icon": "computer.png", "idle": self.builds.is_empty(),
+            "displayName": self.name, "executors": executors, "icon": "computer.png", "idle": self.builds.is_empty() && !self.ghost,
             "jnlpAgent": self.launcher == super::jenkins::NodeLauncher::Inbound, "launchSupported": true,
-            "manualLaunchAllowed": true, "numExecutors": self.executors, "offline": self.offline(),
+            "manualLaunchAllowed": true, "numExecutors": if self.ghost { 0 } else { self.executors }, "offline": self.offline(),
             "offlineCause": cause.map(cause_json), "oneOffExecutors": [], "temporarilyOffline": self.marked,
         });
         if let Value::Object(rest) = rest {

@@ -3,6 +3,7 @@
 use super::Sandbox;
 use super::cloud::NewServer;
 use super::faults::Drop;
+use super::generation::Generation;
 use super::jenkins::{Node, NodeLauncher, Why};
 use super::machine::Process;
 use super::refusal::Refusal;
@@ -10,7 +11,7 @@ use super::state::State;
 use crate::desired::{Controller, Desired};
 use crate::names::{NodeName, ProviderName, TargetName};
 use crate::observed::{
-    Account, Answer, Ask, Fresh, Gap, Image, Lists, MachineSight, Mark, Object, ProviderLists, Source, TargetList,
+    Account, AgentConfig, Answer, Ask, Fresh, Gap, Image, Lists, MachineSight, Mark, Object, ProviderLists, Source, TargetList,
 };
 use crate::plan::{Act, AgentLauncher, CreateAgent, CreateServer, Machine, PushScripts, StartAgent, StartScript};
 use crate::world::{ActError, ActErrorKind, Done, World};
@@ -140,6 +141,13 @@ impl State {
             Ask::Flavors(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /flavors/detail")?;
                 Ok(Answer::Flavors(self.clouds.get(provider).map(|cloud| cloud.flavors.clone()).unwrap_or_default()))
+            }
+            Ask::AgentConfig(target, name) => {
+                self.seen(Source::Target(target.clone()), "GET /computer/NAME/config.xml")?;
+                let jenkins = self.jenkins.get(target).filter(|jenkins| jenkins.generation != Generation::Hudson332);
+                let node = jenkins.and_then(|jenkins| jenkins.nodes.get(name)).filter(|node| !node.ghost);
+                let absent = || AgentConfig::Absent;
+                Ok(Answer::AgentConfig(node.map_or_else(absent, |node| AgentConfig::Description(node.description.clone()))))
             }
             Ask::Networks(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /networks")?;

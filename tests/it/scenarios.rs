@@ -253,3 +253,42 @@ fn two_servers_of_one_name_stay_two() {
     assert_eq!(plan.head.providers[0].servers, 3);
     assert!(scene.servers().iter().all(|server| server.status == ServerStatus::Active));
 }
+
+#[test]
+fn what_is_left_of_a_deleted_agent_is_deleted_again_and_keeps_no_server() {
+    let scene = Scene::new(Generation::J2_462);
+    scene.converge();
+    let gone = scene.names().first().expect("two nodes").clone();
+    scene.world.with(|state| {
+        let node = state.jenkins.values_mut().find_map(|jenkins| jenkins.nodes.get_mut(gone.as_str())).expect("the agent");
+        node.ghost = true;
+        node.channel = poolkeeper::sandbox::jenkins::Channel::Lost;
+    });
+    scene.converge();
+    assert!(!scene.names().contains(&gone) && !scene.agents().contains(&gone));
+    assert_eq!(scene.names().len(), 2);
+    scene.assert_settled();
+}
+
+#[test]
+fn an_agent_with_a_name_of_ours_and_a_strangers_description_is_left_alone() {
+    for generation in [Generation::J1_651, Generation::J2_46, Generation::J2_462] {
+        let scene = Scene::new(generation);
+        scene.converge();
+        let names = scene.servers();
+        let ours = names.first().expect("two nodes");
+        // Its server is gone, and somebody else describes the agent as theirs.
+        scene.world.with(|state| {
+            state.clouds.values_mut().for_each(|cloud| {
+                cloud.servers.remove(&ours.id);
+            });
+            state.machines.remove(&ours.id);
+            let node = state.jenkins.values_mut().find_map(|jenkins| jenkins.nodes.get_mut(ours.name.as_str())).expect("it");
+            "kept by alice for a look".clone_into(&mut node.description);
+        });
+        scene.world.tick(60);
+        scene.converge();
+        assert!(scene.agents().contains(&ours.name), "{generation:?}");
+        scene.assert_settled();
+    }
+}

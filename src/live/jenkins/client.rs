@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
 use super::computer::{ComputerSet, RawComputer, list_path, one_path};
+use super::config;
 use super::crumb::{self, Crumb};
 use super::inbound::{Jnlp, Style};
 use super::{fault, launcher};
@@ -14,7 +15,7 @@ use crate::desired::Target;
 use crate::live::http::{Client, HttpError, Options, Patience, Request, Response};
 use crate::live::machine::AgentProgram;
 use crate::names::{NodeName, TargetName};
-use crate::observed::{Computer, Gap, TargetList};
+use crate::observed::{AgentConfig, Computer, Gap, TargetList};
 use crate::plan::{CreateAgent, StartAgent};
 use crate::world::{ActError, ActErrorKind, Done};
 
@@ -76,6 +77,17 @@ impl Jenkins {
     /// One agent as it is now; none when there is no such agent.
     pub fn computer(&self, name: &NodeName) -> Result<Option<Computer>, Gap> {
         self.find(name).map_err(|error| fault::gap(&self.name, error))
+    }
+
+    /// An agent's own description, and whether it has a configuration at all.
+    pub fn config(&self, name: &NodeName) -> Result<AgentConfig, Gap> {
+        let path = format!("{}/config.xml", computer_path(name));
+        let response = self.get(&path).map_err(|error| fault::gap(&self.name, error))?;
+        match response.status {
+            200 => Ok(AgentConfig::Description(config::description(&response.text()))),
+            404 => Ok(AgentConfig::Absent),
+            _ => Err(fault::gap(&self.name, fault::unexpected(format!("GET {}{path}", self.url), &response))),
+        }
     }
 
     /// `Already`: an agent of that name and description was there before.

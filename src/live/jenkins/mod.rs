@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod computer;
+mod config;
 pub mod crumb;
 pub mod fault;
 pub mod inbound;

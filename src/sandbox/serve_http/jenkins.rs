@@ -169,6 +169,9 @@ fn read(jenkins: &Jenkins, request: &Request, path: &[&str], url: &str) -> Resul
         ["computer", name, "jenkins-agent.jnlp"] if generation.new_jnlp_name() => Ok(jnlp(jenkins, find(name)?, url)),
         ["computer", name, "config.xml"] if generation != Generation::Hudson332 => {
             let node = find(name)?;
+            if node.ghost {
+                return Ok(Response::text(404, "application/xml", String::new()));
+            }
             let xml = format!(
                 "<?xml version=\"1.1\" encoding=\"UTF-8\"?>\n<slave>\n  <name>{}</name>\n  <description>{}</description>\n  <remoteFS>{}</remoteFS>\n  <label>{}</label>\n</slave>",
                 node.name,
