@@ -21,11 +21,13 @@ pub struct Delays {
     pub delete: u32,
     /// A controller's restart: nothing is answered meanwhile.
     pub restart: u32,
+    /// Each counted call: with 0, time goes on only by `tick`; else it is a function of the calls alone, however fast a client is.
+    pub call: u32,
 }
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { build: 5, ssh: 8, script: 4, agent: 6, delete: 1, restart: 20 }
+        Self { build: 5, ssh: 8, script: 4, agent: 6, delete: 1, restart: 20, call: 0 }
     }
 }
 
@@ -133,44 +135,80 @@ pub struct Faults {
     pub pool_fates: BTreeMap<PoolName, Fate>,
     pub act: Vec<ActFault>,
     pub http: Vec<HttpFault>,
-    stop: Option<(u64, Drop)>,
-    stopped: bool,
+    /// Every counted call in words, from the time on that somebody wants them kept.
+    pub record: Option<Vec<String>>,
+    stop: Option<(Stop, Drop)>,
+    /// From a stop on, connections stay open and no answer ever comes: a client is held in the middle of its call.
+    pub silent: bool,
+    /// The call that the stop came at.
+    stopped_at: Option<String>,
     calls: u64,
 }
 
+/// Which call a stop comes at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Of all that were ever counted.
+    Number(u64),
+    /// The first one from now on, after so many others, whose words (without a query) begin and end so.
+    Like { begins: &'static str, ends: &'static str, after: u64 },
+}
+
+impl Stop {
+    fn is_now(&mut self, number: u64, call: &str) -> bool {
+        match self {
+            Self::Number(at) => *at == number,
+            Self::Like { begins, ends, after } => {
+                let call = call.split('?').next().unwrap_or(call);
+                let fits = call.starts_with(*begins) && call.ends_with(*ends);
+                let now = fits && *after == 0;
+                *after -= u64::from(fits && !now);
+                now
+            }
+        }
+    }
+}
+
 impl Faults {
-    /// How many calls were counted: acts of the `World`, requests over HTTP, commands over SSH.
+    /// How many calls were counted: acts of the `World`, requests over HTTP, connections and commands over SSH.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// Call number `call` (the next one is `calls() + 1`) and all that follow are dropped, until `resume`.
-    pub fn stop_at(&mut self, call: u64, drop: Drop) {
-        self.stop = Some((call, drop));
+    /// This call and all that follow are dropped, until `resume`.
+    pub fn stop_at(&mut self, stop: Stop, drop: Drop) {
+        self.stop = Some((stop, drop));
     }
 
     pub fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped_at.is_some()
+    }
+
+    /// The call that the stop came at, in words.
+    pub fn stopped_at(&self) -> Option<&str> {
+        self.stopped_at.as_deref()
     }
 
     pub fn resume(&mut self) {
         self.stop = None;
-        self.stopped = false;
+        self.stopped_at = None;
     }
 
     /// Counts a call. Some: it is dropped.
-    pub(super) fn admit(&mut self) -> Option<Drop> {
-        if self.stopped {
+    pub(super) fn admit(&mut self, call: &str) -> Option<Drop> {
+        if self.stopped() {
             return Some(Drop::BeforeEffect);
         }
         self.calls += 1;
-        match self.stop {
-            Some((at, drop)) if at == self.calls => {
-                self.stopped = true;
-                Some(drop)
-            }
-            _ => None,
+        if let Some(record) = &mut self.record {
+            record.push(call.to_owned());
         }
+        let (stop, drop) = self.stop.as_mut()?;
+        if !stop.is_now(self.calls, call) {
+            return None;
+        }
+        self.stopped_at = Some(call.to_owned());
+        Some(*drop)
     }
 
     pub(super) fn act_fault(&mut self, kind: &str) -> Option<ActFault> {

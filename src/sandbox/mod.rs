@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use crate::desired::{Desired, FlavorChoice};
 use crate::names::{ProviderName, TargetName};
 
-pub use faults::{ActFault, AgentFate, BuildFate, Delays, Drop, Fate, HttpFault, HttpFaultAnswer, ScriptFate, SshFate};
+pub use faults::{ActFault, AgentFate, BuildFate, Delays, Drop, Fate, HttpFault, HttpFaultAnswer, ScriptFate, SshFate, Stop};
 pub use generation::Generation;
 pub use refusal::Refusal;
 pub use state::{Change, KilledBuild, State};

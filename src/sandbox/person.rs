@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Sandbox;
 use super::cloud::{NewServer, flavor, image, network};
-use super::faults::{Delays, Drop, Fate};
+use super::faults::{Delays, Drop, Fate, Stop};
 use super::jenkins::{Channel, Node, NodeLauncher, Why};
 use crate::names::{ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::{Computer, Server, ServerStatus, Source};
@@ -38,12 +38,17 @@ impl Sandbox {
     pub fn stop_after(&self, after: u64, drop: Drop) {
         self.with(|state| {
             let call = state.faults.calls() + after + 1;
-            state.faults.stop_at(call, drop);
+            state.faults.stop_at(Stop::Number(call), drop);
         });
     }
 
     pub fn stopped(&self) -> bool {
         self.with(|state| state.faults.stopped())
+    }
+
+    /// The call that the stop came at, in words.
+    pub fn stopped_at(&self) -> Option<String> {
+        self.with(|state| state.faults.stopped_at().map(str::to_owned))
     }
 
     pub fn resume(&self) {

@@ -110,9 +110,10 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
     while let Some(request) = message::read(&mut reader, &mut writer)? {
         let line = format!("{} {}", request.method, request.target);
-        let (dropped, fault) = sandbox.with(|state| {
-            let dropped = state.faults.admit();
-            (dropped, if dropped.is_none() { state.faults.http_fault(&line) } else { None })
+        let (dropped, silent, fault) = sandbox.with(|state| {
+            let dropped = state.admit(&line);
+            let fault = if dropped.is_none() { state.faults.http_fault(&line) } else { None };
+            (dropped, dropped.is_some() && state.faults.silent, fault)
         });
         let answered = match dropped.map(HttpFaultAnswer::Drop).or(fault) {
             Some(HttpFaultAnswer::Drop(Dropped::BeforeEffect)) => None,
@@ -123,7 +124,13 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
             }
             None => answer(sandbox, &request, &root),
         };
-        let Some(response) = answered else { return Ok(()) };
+        let Some(response) = answered else {
+            if silent {
+                // Until the client gives up, or is no more.
+                io::copy(&mut reader, &mut io::sink())?;
+            }
+            return Ok(());
+        };
         response.write(&mut writer, request.method == "HEAD")?;
         if request.wants_close() {
             return Ok(());

@@ -153,13 +153,19 @@ async fn serve(mut orders: UnboundedReceiver<Order>, sandbox: Sandbox, user_key:
 /// Connections to one machine.
 async fn accept(listener: tokio::net::TcpListener, address: String, sandbox: Sandbox, user_key: PublicKey) {
     while let Ok((stream, _)) = listener.accept().await {
-        let now = sandbox.now();
-        let found = sandbox.with(|state| {
+        let (dropped, silent, found) = sandbox.with(|state| {
+            let dropped = state.admit("ssh connect").is_some();
+            let now = state.clock.now();
             let mut machines = state.machines.iter();
             let found = machines.find(|(_, machine)| machine.address == address && machine.reachable(now));
-            found.map(|(server, machine)| (server.clone(), machine.key_seed))
+            let found = found.map(|(server, machine)| (server.clone(), machine.key_seed));
+            (dropped, dropped && state.faults.silent, found)
         });
-        let Some((server, seed)) = found else { continue };
+        if silent {
+            tokio::spawn(hold(stream));
+            continue;
+        }
+        let Some((server, seed)) = found.filter(|_| !dropped) else { continue };
         let config = Config {
             keys: vec![key(&seed, "")],
             // The same answer to all: nothing is to be hidden.
@@ -178,6 +184,11 @@ async fn accept(listener: tokio::net::TcpListener, address: String, sandbox: San
     }
 }
 
+/// Keeps a connection without a word until the client gives up, or is no more.
+async fn hold(mut stream: tokio::net::TcpStream) {
+    let _ended = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+}
+
 /// One connection to a machine.
 struct Guest {
     sandbox: Sandbox,
@@ -190,13 +201,26 @@ struct Guest {
 impl Guest {
     /// Runs a command; an error ends the connection, as a kill point asks for.
     fn run(&self, channel: ChannelId, command: &RemoteCommand, stdin: &[u8], to: &mut Session) -> Result<(), russh::Error> {
-        let (printed, dropped) = self.sandbox.with(|state| {
-            let dropped = state.faults.admit();
+        let (printed, dropped, silent) = self.sandbox.with(|state| {
+            let dropped = state.admit(word(command));
             let printed = (dropped != Some(Dropped::BeforeEffect)).then(|| state.run_remote(&self.server, command, stdin));
-            (printed, dropped.is_some())
+            (printed, dropped.is_some(), dropped.is_some() && state.faults.silent)
         });
+        if silent {
+            return Ok(());
+        }
         let Some(printed) = printed.filter(|_| !dropped) else { return Err(russh::Error::Disconnect) };
         finish(channel, &printed.text, printed.status, to)
+    }
+}
+
+/// A command in words, for the count of calls.
+fn word(command: &RemoteCommand) -> &'static str {
+    match command {
+        RemoteCommand::Look { .. } => "ssh look",
+        RemoteCommand::Push { .. } => "ssh push",
+        RemoteCommand::Start { .. } => "ssh start",
+        RemoteCommand::StartAgent { .. } => "ssh start-agent",
     }
 }
 

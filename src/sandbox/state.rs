@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clock::{Clock, Ids};
 use super::cloud::{Cloud, CloudServer, Limits, NewServer, flavor};
-use super::faults::{Delays, Fate, Faults};
+use super::faults::{Delays, Drop, Fate, Faults};
 use super::generation::Generation;
 use super::jenkins::{Jenkins, Node};
 use super::machine::{KeySeed, Machine, text_key};
@@ -296,6 +296,16 @@ impl State {
         let opened = wanted.into_iter().filter(|address| !self.open.contains(address) && doors.open(address));
         let opened: Vec<String> = opened.collect();
         self.open.extend(opened);
+    }
+
+    /// Counts a call, and lets it take its time. Some: it is dropped.
+    pub(super) fn admit(&mut self, call: &str) -> Option<Drop> {
+        if !self.faults.stopped() {
+            for _ in 0..self.delays.call {
+                self.step();
+            }
+        }
+        self.faults.admit(call)
     }
 
     /// One second.

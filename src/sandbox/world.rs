@@ -183,7 +183,7 @@ impl State {
             tried: tried.to_owned(),
             hint: None,
         };
-        let dropped = self.faults.admit();
+        let dropped = self.admit(&tried);
         if dropped == Some(Drop::BeforeEffect) {
             return Err(unanswered("connection refused", &tried));
         }

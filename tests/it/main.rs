@@ -1,10 +1,14 @@
 //! All integration tests in one binary: one link, one place. A file a subject.
 #![expect(clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
 
+#[cfg(feature = "sandbox")]
+mod calls;
 mod cli;
 mod http;
 mod http_server;
 mod jenkins;
+#[cfg(feature = "sandbox")]
+mod killed;
 mod loader;
 mod machine;
 mod openstack;
@@ -18,6 +22,8 @@ mod sandbox;
 mod scenarios;
 #[cfg(feature = "sandbox")]
 mod scene;
+#[cfg(feature = "sandbox")]
+mod served;
 mod tidy;
 mod trace;
 mod units;
