@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::drift::drifted;
 use super::need;
-use super::surplus::drifted;
 use crate::desired::{Desired, Launcher, Pool, Provider};
 use crate::names::{NodeName, PoolName};
 use crate::node::join::config_tells_more;

@@ -5,6 +5,7 @@ pub mod approved;
 pub mod asks;
 pub mod backoff;
 pub mod brakes;
+pub mod drift;
 pub mod expects;
 pub mod launch;
 pub mod need;

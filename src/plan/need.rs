@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::surplus::{Drifted, replaced_at_a_time};
+use super::drift::{Drifted, replaced_at_a_time};
 use crate::desired::Desired;
 use crate::names::{PoolName, ProviderName};
 use crate::node::{Joined, Node, State};

@@ -9,11 +9,11 @@ use super::brakes::{self, brake};
 use super::launch::{Room, launches};
 use super::need::{self, Counts, Load};
 use super::steps::Steps;
-use super::surplus;
 use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
     TargetHead, Verb, WaitsFor,
 };
+use super::{drift, surplus};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::node::{Joined, Node, State, join};
@@ -22,7 +22,7 @@ use crate::observed::{Computer, Observed};
 /// What one pass would do. Same input, same plan, byte for byte.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let joined = join(desired, observed, now);
-    let drifted = surplus::drifted(desired, observed, &joined, now);
+    let drifted = drift::drifted(desired, observed, &joined, now);
     let counts = need::counts(desired, observed, &joined, &drifted, now);
     let loads = need::loads(desired, observed, &joined, now);
     let back_offs = back_offs(&joined);

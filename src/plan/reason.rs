@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::surplus::Drift;
+use super::drift::Drift;
 use crate::desired::units;
 use crate::names::ProviderName;
 use crate::node::{FailedWhy, UsedWhy};

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::BackOff;
+use super::drift::Drifted;
 use super::prepare::next_step;
 use super::retire::{facts, removal};
-use super::surplus::Drifted;
 use super::{Action, Because, Chain, WaitsFor};
 use crate::desired::Desired;
 use crate::desired::units::since;

@@ -93,8 +93,9 @@ fn changes(story: &Story) -> u64 {
     served.world.with(|state| state.faults.record = Some(Vec::new()));
     served.done(&["apply", "--yes"], "a whole run");
     let calls = served.world.with(|state| state.faults.record.take()).unwrap_or_default();
-    let reads =
-        |call: &&String| call.starts_with("GET ") || ["ssh connect", "ssh look"].contains(&call.as_str()) || call.ends_with("/action");
+    let reads = |call: &&String| {
+        call.starts_with("GET ") || ["ssh connect", "ssh look"].contains(&call.as_str()) || call.ends_with("/action")
+    };
     (calls.len() - calls.iter().filter(reads).count()) as u64
 }
 
@@ -219,17 +220,7 @@ fn a_used_node_is_deleted_and_replaced() {
             nodes(served, 2, scene).and_then(|()| made(served, [3, 3, 1, 1]))
         },
         // The marks: `used`, `retire`, and those of the new node.
-        changes: &[
-            LOGIN,
-            CREATE,
-            ("POST", "/metadata", 5),
-            ("POST", "/doDelete", 1),
-            DELETE,
-            PUSH,
-            START,
-            REGISTER,
-            START_AGENT,
-        ],
+        changes: &[LOGIN, CREATE, ("POST", "/metadata", 5), ("POST", "/doDelete", 1), DELETE, PUSH, START, REGISTER, START_AGENT],
     });
 }
 
