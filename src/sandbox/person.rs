@@ -116,6 +116,28 @@ impl Sandbox {
         });
     }
 
+    /// So many more nodes like this one, each a server and its agent, all on no machine: for lists as long as they get.
+    pub fn multiply(&self, provider: &ProviderName, target: &TargetName, name: &str, copies: u32) {
+        self.with(|state| {
+            let server = state.clouds.get(provider).and_then(|cloud| cloud.servers.values().find(|one| one.seen.name == name));
+            let node = state.jenkins.get(target).and_then(|jenkins| jenkins.nodes.get(name));
+            let Some((server, node)) = server.cloned().zip(node.cloned()) else { return };
+            for copy in 0..copies {
+                let (mut server, mut node) = (server.clone(), node.clone());
+                server.seen.id = ServerId::new(state.ids.uuid());
+                server.seen.name = format!("{name}-{copy:05}");
+                node.name = NodeName::new(server.seen.name.as_str());
+                node.launcher = NodeLauncher::Elsewhere;
+                if let Some(cloud) = state.clouds.get_mut(provider) {
+                    cloud.servers.insert(server.seen.id.clone(), server);
+                }
+                if let Some(jenkins) = state.jenkins.get_mut(target) {
+                    jenkins.nodes.insert(node.name.clone(), node);
+                }
+            }
+        });
+    }
+
     pub fn servers(&self, provider: &ProviderName) -> Vec<Server> {
         self.with(|state| {
             let servers = state.clouds.get(provider).map(|cloud| cloud.servers.values());
