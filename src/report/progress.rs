@@ -65,7 +65,7 @@ fn boot_times(times: Option<Times>, result: &ChainResult) -> String {
         }
         parts.push(format!("SSH after {}", units::short(units::since(times.created, began))));
     }
-    parts.push("host key pinned, ready script started".to_owned());
+    parts.push("host key pinned".to_owned());
     parts.join(", ")
 }
 
