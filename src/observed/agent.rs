@@ -8,7 +8,7 @@ pub struct TargetList {
     pub version: Option<String>,
     /// `X-Jenkins-Session`: another one after each start of the controller.
     pub session: Option<String>,
-    /// Without the controller's own node.
+    /// By name, without the controller's own node: the join looks them up by it.
     pub computers: Vec<Computer>,
 }
 

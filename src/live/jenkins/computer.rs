@@ -81,9 +81,12 @@ struct RawBuild {
 }
 
 impl ComputerSet {
-    /// Every agent, without the controller's own node.
+    /// Every agent by name, without the controller's own node. Controllers list them in an order of their own.
     pub fn agents(self) -> Vec<Computer> {
-        self.computer.into_iter().filter(|computer| !computer.is_controller()).map(RawComputer::read).collect()
+        let agents = self.computer.into_iter().filter(|computer| !computer.is_controller());
+        let mut agents: Vec<Computer> = agents.map(RawComputer::read).collect();
+        agents.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        agents
     }
 }
 
