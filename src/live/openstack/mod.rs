@@ -15,4 +15,5 @@ mod token_cache;
 pub use cloud::{Cloud, Surroundings};
 pub use clouds_yaml::{CloudError, CloudsEnv};
 pub use identity::{CloudConfig, Identity, Named};
+pub use nova_json::servers_of_page;
 pub use service::Clock;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::auth::Service;
 use super::fault::{self, CallError};
-use super::nova_json::{FlavorBody, LimitsAnswer, Link, ServerAnswer, ServerBody, absolute};
+use super::nova_json::{FlavorBody, LimitsAnswer, Link, ServerAnswer, ServersAnswer, absolute, has_next};
 use super::service::{Session, speaks};
 use crate::live::http::{Request, Response};
 use crate::names::{FlavorId, ServerId};
@@ -29,52 +29,32 @@ const CONSOLE_LINES: u32 = 200;
 const NETWORKS_REQUIRED: u32 = 37;
 
 #[derive(Deserialize)]
-struct ServersAnswer {
-    servers: Vec<ServerBody>,
-    #[serde(default)]
-    servers_links: Vec<Link>,
-}
-
-#[derive(Deserialize)]
 struct FlavorsAnswer {
     flavors: Vec<FlavorBody>,
     #[serde(default)]
     flavors_links: Vec<Link>,
 }
 
-/// A page's items with their ids, and whether there is a next one.
-type Page<T> = (Vec<(String, T)>, bool);
+/// A page's items, and whether there is a next one.
+type Page<T> = (Vec<T>, bool);
 
 /// Every server of the project.
 pub(super) fn servers(session: &Session) -> Result<Vec<Server>, CallError> {
-    pages(session, "/servers/detail", |tried, response| {
+    let read = |tried: &str, response: &Response| {
         let answer: ServersAnswer = json_of(tried, response)?;
-        let unseen = answer.servers.iter().filter(|server| server.is_unseen()).count();
-        if unseen > 0 {
-            let said = format!("{unseen} servers are in a cell that is down: Nova shows neither their names nor their marks");
-            return Err(fault::unreadable(tried, response, &said));
-        }
-        let items = answer.servers.into_iter().map(|body| Ok((body.id.clone(), body.into_server()?)));
-        let items: Result<Vec<_>, String> = items.collect();
-        let items = items.map_err(|said| fault::unreadable(tried, response, &said))?;
-        Ok((items, has_next(&answer.servers_links)))
-    })
+        answer.read().map_err(|said| fault::unreadable(tried, response, &said))
+    };
+    pages(session, "/servers/detail", read, |server| server.id.as_str())
 }
 
 /// All flavors that the project may use.
 pub(super) fn flavors(session: &Session) -> Result<Vec<Flavor>, CallError> {
-    pages(session, "/flavors/detail", |tried, response| {
+    let read = |tried: &str, response: &Response| {
         let answer: FlavorsAnswer = json_of(tried, response)?;
-        let items = answer.flavors.into_iter().map(|flavor| {
-            let id = flavor.id.clone();
-            (id, Flavor { id: FlavorId::new(flavor.id), name: flavor.name, vcpus: flavor.vcpus, ram: flavor.ram })
-        });
-        Ok((items.collect(), has_next(&answer.flavors_links)))
-    })
-}
-
-fn has_next(links: &[Link]) -> bool {
-    links.iter().any(|link| link.rel == "next")
+        let flavor = |body: FlavorBody| Flavor { id: FlavorId::new(body.id), name: body.name, vcpus: body.vcpus, ram: body.ram };
+        Ok((answer.flavors.into_iter().map(flavor).collect(), has_next(&answer.flavors_links)))
+    };
+    pages(session, "/flavors/detail", read, |flavor| flavor.id.as_str())
 }
 
 /// All pages. The next one's URL is made here, by marker: the `href` that Nova gives has the scheme and the host that Nova
@@ -83,18 +63,19 @@ fn pages<T>(
     session: &Session,
     path: &str,
     read: impl Fn(&str, &Response) -> Result<Page<T>, CallError>,
+    id: impl Fn(&T) -> &str,
 ) -> Result<Vec<T>, CallError> {
-    let mut all = Vec::new();
+    let mut all: Vec<T> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let mut next = format!("{path}?limit={PAGE}");
     for _ in 0..MAX_PAGES {
         let (tried, response) = session.call(Service::Compute, &next, Request::get)?;
         success(&tried, &response)?;
         let (items, more) = read(&tried, &response)?;
-        let marker = items.last().map(|(id, _)| id.clone());
+        let marker = items.last().map(|item| id(item).to_owned());
         let before = all.len();
         // One that two pages show, because others came between them, is one.
-        all.extend(items.into_iter().filter_map(|(id, item)| seen.insert(id).then_some(item)));
+        all.extend(items.into_iter().filter(|item| seen.insert(id(item).to_owned())));
         if marker.is_some() && all.len() == before {
             return Err(fault::unreadable(&tried, &response, "the list turns in a circle: a page with nothing new"));
         }

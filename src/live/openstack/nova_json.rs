@@ -20,11 +20,41 @@ pub(super) struct ServerAnswer {
     pub server: ServerBody,
 }
 
+/// A page of `servers/detail`.
+#[derive(Deserialize)]
+pub(super) struct ServersAnswer {
+    servers: Vec<ServerBody>,
+    #[serde(default)]
+    servers_links: Vec<Link>,
+}
+
+impl ServersAnswer {
+    /// Its servers, and whether there is a next page.
+    pub(super) fn read(self) -> Result<(Vec<Server>, bool), String> {
+        let unseen = self.servers.iter().filter(|server| server.is_unseen()).count();
+        if unseen > 0 {
+            return Err(format!("{unseen} servers are in a cell that is down: Nova shows neither their names nor their marks"));
+        }
+        let servers: Result<_, String> = self.servers.into_iter().map(ServerBody::into_server).collect();
+        Ok((servers?, has_next(&self.servers_links)))
+    }
+}
+
+pub(super) fn has_next(links: &[Link]) -> bool {
+    links.iter().any(|link| link.rel == "next")
+}
+
+/// The servers of one page, as the client reads it: for measurements.
+pub fn servers_of_page(json: &[u8]) -> Result<Vec<Server>, String> {
+    let answer: ServersAnswer = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    Ok(answer.read()?.0)
+}
+
 /// Of `servers/detail` and `servers/{id}`, microversions 2.1 to 2.90. From 2.69 on a server in a cell that is down has
 /// little more than its id.
 #[derive(Deserialize)]
 pub(super) struct ServerBody {
-    pub id: String,
+    id: String,
     name: Option<String>,
     status: String,
     metadata: Option<BTreeMap<String, String>>,
