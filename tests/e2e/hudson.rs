@@ -55,10 +55,24 @@ pub(crate) fn computer(name: &str) -> Result<Option<Computer>> {
     Ok(computers()?.into_iter().find(|computer| computer.name == name))
 }
 
+/// The agent of that name, while it runs something.
+pub(crate) fn busy(name: &str) -> Result<Option<Computer>> {
+    Ok(computer(name)?.filter(|computer| !computer.idle))
+}
+
 pub(crate) fn delete(name: &str) -> Result<()> {
     match post(&format!("/computer/{name}/doDelete"))? {
         Answer { status: 302 | 404, .. } => Ok(()),
         Answer { status, body, .. } => bail!("doDelete of {name}: {status} {body}"),
+    }
+}
+
+/// What the button "Mark this node temporarily offline" does, as the user that is logged in.
+pub(crate) fn toggle_offline(name: &str, message: &str) -> Result<()> {
+    let message = message.replace(' ', "%20").replace(',', "%2C");
+    match post(&format!("/computer/{name}/toggleOffline?offlineMessage={message}"))? {
+        Answer { status: 302, .. } => Ok(()),
+        Answer { status, body, .. } => bail!("toggleOffline of {name}: {status} {body}"),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 
+use crate::desired::{Pool, desired_state};
 use crate::hudson;
 use crate::lab::{CONTROLLER, Lab};
 use crate::openstack::Cloud;
-use crate::steps::{Steps, clean, desired_state, finished_node};
+use crate::steps::{Steps, clean, finished_node};
 
 const APPLY: [&str; 3] = ["apply", "--yes", "--until-converged"];
 
@@ -13,7 +14,7 @@ pub(crate) fn run(lab: &Lab, steps: &mut Steps) -> Result<()> {
     clean()?;
     let cloud = Cloud::login()?;
     // Long enough to be seen while it runs.
-    let desired = desired_state(lab, "killed", "sleep 5")?;
+    let desired = desired_state(lab, "killed", "5m", &[Pool { ready: "sleep 5", ..Pool::default() }])?;
     steps.done("an empty cloud, a desired state of one node");
 
     let accepted = || Ok(cloud.servers_of(CONTROLLER)?.into_iter().next());

@@ -41,6 +41,16 @@ impl Run {
         }
         Ok(self)
     }
+
+    /// Each of these texts is in its output, where a line's break counts as a space.
+    pub(crate) fn expect(self, texts: &[&str]) -> Result<Self> {
+        let output = self.output.split_whitespace().collect::<Vec<_>>().join(" ");
+        let missing = texts.iter().find(|text| !output.contains(&text.split_whitespace().collect::<Vec<_>>().join(" ")));
+        match missing {
+            Some(missing) => bail!("`poolkeeper {}` did not say `{missing}`; its output:\n{}", self.what, self.output),
+            None => Ok(self),
+        }
+    }
 }
 
 /// A run that is under way. Killed and reaped when it is dropped.
@@ -136,6 +146,12 @@ impl Lab {
     pub(crate) fn mark_as_gearman_does(&self, node: &str) -> Result<()> {
         let output = Command::new(&self.command).args(["jenkins-used", node]).stdin(Stdio::null()).output()?;
         text(&output).map(drop).context("lab jenkins-used")
+    }
+
+    /// `lab stop NAME` or `lab start NAME`, of a service.
+    pub(crate) fn service(&self, verb: &str, name: &str) -> Result<()> {
+        let output = Command::new(&self.command).args([verb, name]).stdin(Stdio::null()).output()?;
+        text(&output).map(drop).with_context(|| format!("lab {verb} {name}"))
     }
 
     /// A command on a server, whose host key must be one of `keys`. `Ok(None)`: it cannot be reached (yet).

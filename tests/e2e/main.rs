@@ -6,12 +6,15 @@
 #![expect(clippy::indexing_slicing, reason = "of JSON alone, where what is missing is null and nothing panics")]
 #![expect(clippy::disallowed_methods, reason = "waits for real machines, and says how long each step took")]
 
+mod desired;
+mod faults;
 mod hudson;
 mod killed;
 mod lab;
-mod one_node;
 mod openstack;
+mod restart;
 mod steps;
+mod two;
 
 use std::process::ExitCode;
 
@@ -21,8 +24,12 @@ use steps::{Steps, clean};
 
 type Scenario = fn(&Lab, &mut Steps) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 2] =
-    [("one node from nothing, a build, its replacement", one_node::run), ("killed three times", killed::run)];
+const SCENARIOS: [(&str, Scenario); 4] = [
+    ("two: from nothing, a build, an admin's offline node", two::run),
+    ("killed: three times on a node's way up", killed::run),
+    ("faults: told, cleaned up, not hammered", faults::run),
+    ("restart: of the CI server, in the middle", restart::run),
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -1,23 +1,28 @@
 //! Keystone and Nova over curl, as far as the scenarios look and clean up. Shares nothing with poolkeeper's own client.
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::lab::{Answer, curl};
 
 const KEYSTONE: &str = "http://127.0.0.1:5000/v3";
 const NOVA: &str = "http://127.0.0.1:8774/v2.1";
+const JSON: &str = "Content-Type: application/json";
 
 pub(crate) struct Cloud {
     token: String,
+    /// The id of the project that the token is for.
+    project: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) status: String,
     pub(crate) address: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) created: i64,
     metadata: Value,
 }
 
@@ -27,6 +32,15 @@ impl Server {
         self.metadata.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
+    pub(crate) fn pool(&self) -> &str {
+        self.mark("poolkeeper_pool")
+    }
+
+    /// Which try to get a machine for its pool it is; 0: none is marked.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.mark("poolkeeper_try").parse().unwrap_or_default()
+    }
+
     fn read(value: &Value) -> Result<Self> {
         let text = |key: &str| value[key].as_str().map(str::to_owned).with_context(|| format!("`{key}` of {value}"));
         let first = value["addresses"].as_object().and_then(|networks| networks.values().next());
@@ -34,6 +48,7 @@ impl Server {
             id: text("id")?,
             name: text("name")?,
             status: text("status")?,
+            created: text("created")?.parse::<jiff::Timestamp>()?.as_second(),
             address: first.and_then(|addresses| addresses[0]["addr"].as_str()).map(str::to_owned),
             metadata: value["metadata"].clone(),
         })
@@ -43,16 +58,29 @@ impl Server {
 impl Cloud {
     /// As the user of clouds.yaml's entry `lab`.
     pub(crate) fn login() -> Result<Self> {
-        let user = json!({"name": "nodepoolmanager", "password": "labpw", "domain": {"id": "default"}});
+        Self::login_as("nodepoolmanager", "contintcloud")
+    }
+
+    /// As the cloud's operator.
+    pub(crate) fn admin() -> Result<Self> {
+        Self::login_as("admin", "admin")
+    }
+
+    fn login_as(user: &str, project: &str) -> Result<Self> {
+        let user = json!({"name": user, "password": "labpw", "domain": {"id": "default"}});
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": user}},
-            "scope": {"project": {"name": "contintcloud", "domain": {"id": "default"}}}}});
-        let json = ["-H", "Content-Type: application/json", "-d", &body.to_string()];
-        let answer = curl("POST", &format!("{KEYSTONE}/auth/tokens"), &json)?;
+            "scope": {"project": {"name": project, "domain": {"id": "default"}}}}});
+        let answer = curl("POST", &format!("{KEYSTONE}/auth/tokens"), &["-H", JSON, "-d", &body.to_string()])?;
         if answer.status != 201 {
             bail!("Keystone answered {}: {}", answer.status, answer.body);
         }
-        Ok(Self { token: answer.token })
+        let project = answer.json()?["token"]["project"]["id"].as_str().context("a project's id")?.to_owned();
+        Ok(Self { token: answer.token, project })
+    }
+
+    pub(crate) fn project(&self) -> &str {
+        &self.project
     }
 
     fn nova(&self, method: &str, path: &str, arguments: &[&str]) -> Result<Answer> {
@@ -62,12 +90,48 @@ impl Cloud {
         curl(method, &format!("{NOVA}{path}"), &all)
     }
 
+    fn servers(&self, query: &str) -> Result<Vec<Server>> {
+        let list = self.nova("GET", &format!("/servers/detail?limit=1000{query}"), &[])?.json()?;
+        let servers = list["servers"].as_array().with_context(|| format!("no list of servers: {list}"))?;
+        servers.iter().map(Server::read).collect()
+    }
+
     /// Every server of the project that carries this controller's id.
     pub(crate) fn servers_of(&self, controller: &str) -> Result<Vec<Server>> {
-        let list = self.nova("GET", "/servers/detail?limit=1000", &[])?.json()?;
-        let servers = list["servers"].as_array().with_context(|| format!("no list of servers: {list}"))?;
-        let servers: Vec<Server> = servers.iter().map(Server::read).collect::<Result<_>>()?;
+        let servers = self.servers("")?;
         Ok(servers.into_iter().filter(|server| server.mark("poolkeeper_controller") == controller).collect())
+    }
+
+    /// Every server there is or was, in whatever project: for the operator.
+    pub(crate) fn servers_ever(&self) -> Result<Vec<Server>> {
+        let mut servers = self.servers("&all_tenants=1&deleted=True")?;
+        servers.extend(self.servers("&all_tenants=1")?);
+        Ok(servers)
+    }
+
+    /// How many servers a project has: for the operator.
+    pub(crate) fn servers_in(&self, project: &str) -> Result<usize> {
+        Ok(self.servers(&format!("&all_tenants=1&project_id={project}"))?.len())
+    }
+
+    /// Does something while parts of a project's quota are others, and puts them back whatever comes of it.
+    pub(crate) fn with_quota<T>(&self, project: &str, quota: &Value, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let path = format!("/os-quota-sets/{project}");
+        let before = self.nova("GET", &path, &[])?.json()?;
+        let set = |quota: &Value| {
+            let body = json!({"quota_set": quota}).to_string();
+            let answer = self.nova("PUT", &path, &["-H", JSON, "-d", &body])?;
+            if answer.status != 200 {
+                bail!("PUT {path}: {} {}", answer.status, answer.body);
+            }
+            Ok(())
+        };
+        let names = quota.as_object().context("a map of quotas")?.keys();
+        let old: Value = names.map(|name| (name.clone(), before["quota_set"][name].clone())).collect::<Map<_, _>>().into();
+        set(quota)?;
+        let result = act();
+        set(&old)?;
+        result
     }
 
     /// The one server of this controller.
@@ -94,7 +158,7 @@ impl Cloud {
     /// The SSH host keys on the console log, between the lines that cloud-init prints around them.
     pub(crate) fn console_keys(&self, id: &str) -> Result<Vec<String>> {
         let body = json!({"os-getConsoleOutput": {"length": null}}).to_string();
-        let action = ["-H", "Content-Type: application/json", "-d", &body];
+        let action = ["-H", JSON, "-d", &body];
         let answer = self.nova("POST", &format!("/servers/{id}/action"), &action)?;
         if answer.status != 200 {
             return Ok(Vec::new());

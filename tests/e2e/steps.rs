@@ -1,22 +1,13 @@
-//! What the scenarios have in common: the desired state, timed steps, and a look at a finished node.
+//! What the scenarios have in common: timed steps, a look at finished nodes, and the cleaning up.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::hudson;
+use crate::desired::is_ours;
+use crate::hudson::{self, Computer};
 use crate::lab::{CONTROLLER, Lab, PATIENCE, wait_for};
 use crate::openstack::{Cloud, Server};
-
-/// The one pool. Servers and agents are named after it, and nothing else in the lab is.
-const POOL: &str = "e2e";
-
-fn is_ours(name: &str) -> bool {
-    name.strip_prefix(POOL).is_some_and(|rest| rest.starts_with('-'))
-}
 
 /// Prints how long each step took. Says nothing about how long it may take.
 pub(crate) struct Steps {
@@ -46,97 +37,49 @@ fn line(step: &str, took: Duration) {
     println!("{step:<72} {:>7.1} s", took.as_secs_f64());
 }
 
-/// A desired-state directory with one pool of one node. `ready` is the end of its ready script.
-pub(crate) fn desired_state(lab: &Lab, name: &str, ready: &str) -> Result<PathBuf> {
-    let scratch = lab.scratch(name)?;
-    let folder = scratch.join("desired-state");
-    fs::create_dir_all(folder.join("pools"))?;
-    fs::create_dir_all(folder.join("scripts"))?;
-    let password = scratch.join("password");
-    fs::write(&password, "labpw\n")?;
-    fs::set_permissions(&password, fs::Permissions::from_mode(0o600))?;
-    fs::write(folder.join("controller.yaml"), controller(&scratch, &password))?;
-    fs::write(folder.join(format!("pools/{POOL}.yaml")), pool(&lab.private_key()))?;
-    let script = folder.join("scripts/ready.sh");
-    fs::write(&script, format!("{READY}{ready}\n"))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    Ok(folder)
+/// The nodes of this controller, each finished: ACTIVE, its pinned key the one on its console, prepared once, registered,
+/// online and idle. `except`: ids of servers that are something else; they are passed over.
+pub(crate) fn finished_nodes(lab: &Lab, cloud: &Cloud, except: &[&str]) -> Result<Vec<Server>> {
+    let mut servers = cloud.servers_of(CONTROLLER)?;
+    servers.retain(|server| !except.contains(&server.id.as_str()));
+    let agents = hudson::computers()?;
+    for server in &servers {
+        finished(lab, cloud, server, &agents)?;
+    }
+    Ok(servers)
 }
 
-fn controller(scratch: &Path, password: &Path) -> String {
-    format!(
-        "controller: {CONTROLLER}
-providers:
-  lab:
-    cloud: lab
-    max-servers: 3
-    max-concurrent-launches: 3
-    networks: [ci-net]
-    security-groups: [default]
-    key-name: ci-key
-    host-keys: console
-targets:
-  hudson:
-    url: http://10.77.0.1:8080/
-    user: nodepool
-    password-file: {}
-lock-file: {}/lock
-",
-        password.display(),
-        scratch.display()
-    )
-}
-
-fn pool(private_key: &Path) -> String {
-    format!(
-        "image: {{glance: ci-base}}
-flavor: ci.tiny
-providers: [lab]
-target: hudson
-labels: [ci]
-min-ready: 1
-max-servers: 3
-script-dir: scripts
-ready-script: ready.sh
-username: jenkins
-user-home: /home/jenkins
-private-key: {}
-used-when: [gearman]
-agent:
-  launcher: inbound
-  remote-fs: /home/jenkins
-",
-        private_key.display()
-    )
-}
-
-/// Leaves a line in the marker at each start, and what nodepool's contract promises beside it.
-const READY: &str = r#"#!/bin/sh
-set -e
-echo "$(id -un) $(pwd) $1" >> "$HOME/ready-ran"
-mkdir -p "$HOME/seen"
-for f in role node node_private primary_node primary_node_private sub_nodes sub_nodes_private id_rsa id_rsa.pub provider uuid; do
-  cat "/etc/nodepool/$f" > "$HOME/seen/$f"
-done
-"#;
-
-/// The one node, finished: ACTIVE, its pinned key the one on its console, prepared once, registered and online.
-pub(crate) fn finished_node(lab: &Lab, cloud: &Cloud) -> Result<Server> {
-    let server = cloud.only_server_of(CONTROLLER)?;
+fn finished(lab: &Lab, cloud: &Cloud, server: &Server, agents: &[Computer]) -> Result<()> {
     ensure!(server.status == "ACTIVE", "{} is {}", server.name, server.status);
     let keys = cloud.console_keys(&server.id)?;
     let pinned = server.mark("poolkeeper_hostkey");
     ensure!(keys.iter().any(|key| key == pinned), "pinned `{pinned}`, on the console {keys:?}");
     ensure!(server.mark("poolkeeper_agent") == "joined", "poolkeeper_agent is `{}`", server.mark("poolkeeper_agent"));
-    let ran = on(lab, &server, &keys, "cat ready-ran")?;
+    let ran = on(lab, server, &keys, "cat ready-ran")?;
     let expected = format!("jenkins /opt/nodepool-scripts {}\n", server.name);
     ensure!(ran == expected, "the ready script ran once, as `{expected}`: {ran}");
-    let agents = hudson::computers()?;
-    let ours: Vec<_> = agents.iter().filter(|agent| is_ours(&agent.name)).collect();
-    let [agent] = ours.as_slice() else { anyhow::bail!("one agent expected: {ours:?}") };
-    ensure!(agent.name == server.name, "agent {}, server {}", agent.name, server.name);
+    let named: Vec<_> = agents.iter().filter(|agent| agent.name == server.name).collect();
+    let [agent] = named.as_slice() else { anyhow::bail!("one agent {} expected: {named:?}", server.name) };
     ensure!(!agent.offline && !agent.temporarily_offline && agent.idle, "not online and idle: {agent:?}");
+    Ok(())
+}
+
+/// The one node of this controller, finished, and no other agent of ours.
+pub(crate) fn finished_node(lab: &Lab, cloud: &Cloud) -> Result<Server> {
+    let server = cloud.only_server_of(CONTROLLER)?;
+    finished_nodes(lab, cloud, &[])?;
+    agents_are(&[&server])?;
     Ok(server)
+}
+
+/// Each of these servers has an agent, and no other agent of ours is there.
+pub(crate) fn agents_are(servers: &[&Server]) -> Result<()> {
+    let mut agents: Vec<String> = hudson::computers()?.into_iter().map(|agent| agent.name).filter(|name| is_ours(name)).collect();
+    let mut expected: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+    agents.sort();
+    expected.sort_unstable();
+    ensure!(agents == expected, "agents {agents:?}, servers {expected:?}");
+    Ok(())
 }
 
 /// A command on a server as `jenkins`, its host key checked against the console's.

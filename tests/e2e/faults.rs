@@ -1,0 +1,160 @@
+//! What a cloud and a machine can do wrong: each is told in the services' own words, cleaned up, and not hammered.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use crate::desired::{Pool, desired_state};
+use crate::lab::{CONTROLLER, Lab, PATIENCE, Run, wait_for};
+use crate::openstack::{Cloud, Server};
+use crate::steps::{Steps, agents_are, clean};
+
+const CONVERGE: [&str; 3] = ["apply", "--yes", "--until-converged"];
+const APPLY: [&str; 4] = ["apply", "--yes", "--deadline", "5s"];
+
+/// Seconds from the creation of the machine of the first try, which failed, to the second try (docs/architecture.md).
+const FIRST_BACK_OFF: i64 = 60;
+
+pub(crate) fn run(lab: &Lab, steps: &mut Steps) -> Result<()> {
+    clean()?;
+    let scene = Scene { lab, cloud: Cloud::login()?, admin: Cloud::admin()? };
+    steps.done("an empty cloud");
+    scene.cloud_says_no(steps)?;
+    clean()?;
+    scene.quotas(steps)?;
+    clean()?;
+    scene.ready_script_fails(steps)
+}
+
+struct Scene<'a> {
+    lab: &'a Lab,
+    cloud: Cloud,
+    admin: Cloud,
+}
+
+impl Scene<'_> {
+    fn poolkeeper(&self, desired: &Path, arguments: &[&str]) -> Result<Run> {
+        self.lab.poolkeeper(desired, arguments)
+    }
+
+    /// Four pools at one time, none of which can get a node. No real machine is started.
+    fn cloud_says_no(&self, steps: &mut Steps) -> Result<()> {
+        let fake = |name, flavor, min_ready| Pool { name, image: "fake-base", flavor, min_ready, ready: "" };
+        let pools = [
+            fake("e2e-flavor", "no.such", 1),
+            Pool { image: "no-such", ..fake("e2e-image", "fake.tiny", 1) },
+            Pool { image: "ci-base", ..fake("e2e-host", "huge.impossible", 2) },
+            fake("e2e-ssh", "fake.tiny", 1),
+        ];
+        // A machine of the lab's fake host is ACTIVE and answers nothing.
+        let desired = desired_state(self.lab, "faults", "20s", &pools)?;
+        let before = self.ids_ever()?;
+        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&[
+            "waits  e2e-flavor: a flavor `no.such`",
+            "waits  e2e-image: an ACTIVE image `no-such`",
+            "failed: ERROR: No valid host was found",
+            "ERROR: No valid host was found. There are not enough hosts available.",
+            "failed: no SSH within 20s",
+        ])?;
+        steps.done("no such flavor, no such image, no valid host, no SSH: each is told");
+        self.one_kept_of("e2e-host", "ERROR")?;
+        let kept = self.one_kept_of("e2e-ssh", "ACTIVE")?;
+        ensure!(kept.mark("poolkeeper_failed").contains("no SSH within 20s"), "poolkeeper_failed: {kept:?}");
+        steps.done("the newest failed machine of a pool is kept, the others are gone");
+
+        for _ in 0..3 {
+            self.poolkeeper(&desired, &APPLY)?.expect_exit(0)?.expect(&["back-off until"])?;
+        }
+        self.not_hammered(&before, &[("e2e-flavor", 0), ("e2e-image", 0), ("e2e-host", 2), ("e2e-ssh", 1)])?;
+        steps.done("three more runs: nothing is tried before its time");
+
+        let second = || {
+            self.poolkeeper(&desired, &APPLY)?.expect_exit(0)?;
+            let tries = self.cloud.servers_of(CONTROLLER)?;
+            Ok(tries.into_iter().find(|server| server.pool() == "e2e-ssh" && server.mark("poolkeeper_try") == "2"))
+        };
+        wait_for("the second try", PATIENCE, second)?;
+        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&["no SSH within 20s", "try 2)"])?;
+        ensure!(self.cloud.is_gone(&kept.id)?, "the machine of the first try is still there");
+        self.one_kept_of("e2e-ssh", "ACTIVE")?;
+        self.not_hammered(&before, &[("e2e-flavor", 0), ("e2e-image", 0), ("e2e-host", 2), ("e2e-ssh", 1)])?;
+        steps.done("the second try comes in its time, one machine alone, and takes the first one's place");
+        Ok(())
+    }
+
+    /// A quota that Nova's limits show, and one that only the create's refusal tells.
+    fn quotas(&self, steps: &mut Steps) -> Result<()> {
+        let pool = Pool { image: "fake-base", flavor: "fake.tiny", ..Pool::default() };
+        let desired = desired_state(self.lab, "quotas", "5m", &[pool])?;
+        let before = self.ids_ever()?;
+        let used = self.admin.servers_in(self.cloud.project())?;
+        self.admin.with_quota(self.cloud.project(), &json!({"instances": used}), || {
+            let run = self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?;
+            run.expect(&[&format!("room in the quota (instances: {used} of {used} used, 1 more needed)")]).map(drop)
+        })?;
+        steps.done("no quota left: told, and nothing is asked for");
+        self.admin.with_quota(self.cloud.project(), &json!({"metadata_items": 3}), || {
+            let run = self.poolkeeper(&desired, &CONVERGE)?.expect_exit(5)?;
+            ensure!(run.output.matches("POST ").count() == 1, "asked more than once in a run:\n{}", run.output);
+            run.expect(&["failed e2e-", "Maximum number of metadata items exceeds 3", "(HTTP 403, req-", "hint: "]).map(drop)
+        })?;
+        self.not_hammered(&before, &[("e2e", 0)])?;
+        steps.done("a quota that only Nova knows: its own words, asked for once");
+        self.poolkeeper(&desired, &["plan", "--exit-code"])?.expect_exit(4)?.expect(&["create"])?;
+        steps.done("quotas as before: the plan creates again");
+        Ok(())
+    }
+
+    fn ready_script_fails(&self, steps: &mut Steps) -> Result<()> {
+        let script = "echo looking for the disk\necho the disk is on fire >&2\nexit 3";
+        let pool = Pool { name: "e2e-script", min_ready: 2, ready: script, ..Pool::default() };
+        let desired = desired_state(self.lab, "script", "5m", &[pool])?;
+        let before = self.ids_ever()?;
+        let failed = "failed: ready script exited 3: the disk is on fire";
+        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&[failed])?;
+        let kept = self.one_kept_of("e2e-script", "ACTIVE")?;
+        ensure!(kept.mark("poolkeeper_failed").contains("the disk is on fire"), "poolkeeper_failed: {kept:?}");
+        ensure!(kept.mark("poolkeeper_agent").is_empty(), "it was registered: {kept:?}");
+        agents_are(&[])?;
+        self.not_hammered(&before, &[("e2e-script", 2)])?;
+        steps.done("a ready script that fails: told with its last line, one machine kept, no agent");
+        Ok(())
+    }
+
+    /// The one machine of a pool.
+    fn one_kept_of(&self, pool: &str, status: &str) -> Result<Server> {
+        let mut servers = self.cloud.servers_of(CONTROLLER)?;
+        servers.retain(|server| server.pool() == pool);
+        ensure!(servers.len() == 1 && servers[0].status == status, "one server of {pool} in {status} expected: {servers:?}");
+        servers.pop().context("a server")
+    }
+
+    /// Of every server there ever was.
+    fn ids_ever(&self) -> Result<Vec<String>> {
+        Ok(self.admin.servers_ever()?.into_iter().map(|server| server.id).collect())
+    }
+
+    /// Of each pool, as Nova remembers it: so many machines in the first try, one in each later one, and none before the
+    /// back-off after the try before it was over.
+    fn not_hammered(&self, before: &[String], pools: &[(&str, usize)]) -> Result<()> {
+        let mut servers = self.admin.servers_ever()?;
+        servers.retain(|server| !before.contains(&server.id));
+        for (pool, first) in pools {
+            let of = |wanted: u32| servers.iter().filter(move |server| server.pool() == *pool && server.attempt() == wanted);
+            ensure!(of(1).count() == *first, "{pool}: {first} machines in the first try expected: {servers:?}");
+            for attempt in 2..10 {
+                ensure!(of(attempt).count() <= 1, "{pool}: more than one machine in try {attempt}: {servers:?}");
+                let Some(server) = of(attempt).next() else { continue };
+                let earlier = of(attempt - 1).map(|server| server.created).max().context("a try without one before it")?;
+                let after = server.created - earlier;
+                let wait = FIRST_BACK_OFF << (attempt - 2);
+                ensure!(after >= wait, "{pool}: try {attempt} came {after} s after the one before it, not {wait} s");
+            }
+        }
+        let known = |server: &Server| pools.iter().any(|(pool, _)| server.pool() == *pool);
+        let other: Vec<_> = servers.iter().filter(|server| !known(server)).collect();
+        ensure!(other.is_empty(), "servers of no pool: {other:?}");
+        Ok(())
+    }
+}
