@@ -12,7 +12,7 @@ use super::{Action, Because, Chain, WaitsFor};
 use crate::desired::Desired;
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName, ServerId};
-use crate::node::{KeptWhy, Node, State, UsedWhy};
+use crate::node::{AgentSight, KeptWhy, Node, State, UsedWhy};
 use crate::observed::{Observed, Refused};
 
 /// What the steps of all nodes are decided from.
@@ -55,6 +55,10 @@ impl Steps<'_> {
                 if removed =>
             {
                 self.down(node, Because::PoolRemoved)
+            }
+            // Its target would have to say first that there is no agent of that name.
+            State::ToRegister if node.agent == AgentSight::Gap => {
+                Err(WaitsFor::Gap(node.target().map_or_else(|| "its target".to_owned(), ToString::to_string)))
             }
             State::Booting { up: Some(_) } | State::ToRegister | State::Joining { start: true } => {
                 next_step(self.desired, node, self.now).map(Some).ok_or(WaitsFor::Gap("its target".to_owned()))

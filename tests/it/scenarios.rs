@@ -113,6 +113,24 @@ fn an_unseen_jenkins_stops_every_deletion_and_raises_no_need() {
 }
 
 #[test]
+fn behind_an_unseen_jenkins_a_machine_is_prepared_and_its_registration_waits() {
+    let scene = Scene::new(Generation::J2_462);
+    let target = Source::Target(Scene::target());
+    scene.world.begin_outage(target.clone(), "Connection refused");
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.failed, summary.stale), (2, 0, 0), "nothing is tried that cannot be");
+    let plan = scene.plan();
+    assert!(plan.is_empty(), "{:?}", plan.chains);
+    let waits: Vec<_> = plan.waits.iter().map(|wait| (wait.state, wait.waits_for.clone())).collect();
+    assert_eq!(waits, vec![("registering", WaitsFor::Gap(Scene::target().to_string())); 2]);
+
+    scene.world.end_outage(&target);
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.deleted, scene.agents().len()), (0, 0, 2));
+    scene.assert_settled();
+}
+
+#[test]
 fn a_provider_that_is_not_seen_launches_nothing() {
     let scene = Scene::new(Generation::J2_462);
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
