@@ -222,7 +222,7 @@ impl<'a> Room<'a> {
             None => Ok(()),
             Some((what, headroom, need)) => {
                 let limit = headroom.limit.unwrap_or_default();
-                Err(WaitsFor::Quota(format!("{need} {what} needed, {} of {limit} used", headroom.used)))
+                Err(WaitsFor::Quota(format!("{what}: {} of {limit} used, {need} more needed", headroom.used)))
             }
         }
     }

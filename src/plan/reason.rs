@@ -167,7 +167,7 @@ impl fmt::Display for WaitsFor {
             Self::ProviderFull { max } => write!(out, "room in the provider (max-servers: {max})"),
             Self::LaunchesAtATime { max } => write!(out, "launches under way (max-concurrent-launches: {max})"),
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
-            Self::Quota(what) => write!(out, "quota: {what}"),
+            Self::Quota(what) => write!(out, "room in the quota ({what})"),
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
             Self::NoFlavor(name) => write!(out, "a flavor `{name}`"),
