@@ -13,7 +13,7 @@ use crate::exit;
 use crate::names::PoolName;
 use crate::plan::{Chain, Plan};
 use crate::report::plan_text::{gap_text, plan_text};
-use crate::report::progress::{chain_lines, done_line};
+use crate::report::progress::{chain_lines, done_line, waits_lines};
 use crate::report::style::Style;
 use crate::run::{Audience, Ended, Options, Outside, Summary, run, sleep};
 use crate::settings::{Settings, now};
@@ -103,7 +103,11 @@ impl<'a> Talk<'a> {
             Some(plan) if summary.passes == 1 && plan.is_empty() => {
                 inner.out.write_all(plan_text(plan, self.style).as_bytes())?;
             }
-            Some(_) | None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
+            Some(plan) => {
+                inner.out.write_all(waits_lines(plan, self.style).as_bytes())?;
+                inner.out.write_all(done_line(summary, calls, took).as_bytes())?;
+            }
+            None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
         }
         Ok(())
     }

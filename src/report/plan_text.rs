@@ -120,7 +120,7 @@ pub fn gap_text(gap: &Gap, style: Style) -> String {
 }
 
 /// What a limit held back, and the flag that lifts it.
-fn refusal_text(refusal: &Refusal, style: Style) -> String {
+pub fn refusal_text(refusal: &Refusal, style: Style) -> String {
     const LEAD: usize = "refused: ".len();
     let mut text = String::new();
     for (at, line) in wrap(&refusal.to_string(), style.width, LEAD, LEAD).into_iter().enumerate() {

@@ -1,14 +1,17 @@
 //! What an apply says while it goes: one line a change, fit for a terminal and for a journal.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan_text::plural;
+use super::plan_text::{plural, refusal_text};
 use super::style::{Role, Style};
 use crate::desired::units;
 use crate::execute::{ChainResult, Outcome, Step};
-use crate::names::short;
+use crate::names::{PoolName, short};
 use crate::node::Times;
-use crate::plan::{Act, Because, Chain, Step as UpStep, Verb};
+use crate::plan::{Act, Because, Chain, NodeWait, Plan, Step as UpStep, Subject, Verb, WaitsFor};
 use crate::run::{Ended, Summary};
 use crate::world::{ActError, Done};
 
@@ -104,6 +107,39 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
             format!("{} {name}: {kind}: a fault of poolkeeper itself: {text}\n", style.paint(Role::Error, "failed"))
         }
         Outcome::Done(_) => String::new(),
+    }
+}
+
+/// What an apply leaves behind that time of seconds does not change and a person may want to know of: what a limit held back,
+/// and what pools and nodes wait for. A node that waits for the same as its pool needs no line of its own.
+pub fn waits_lines(plan: &Plan, style: Style) -> String {
+    let mut text: String = plan.refusals.iter().map(|refusal| refusal_text(refusal, style)).collect();
+    let told = |waits: &WaitsFor| !waits.is_quiet() && !waits.is_under_way();
+    let mut of_pool: BTreeMap<&PoolName, &WaitsFor> = BTreeMap::new();
+    for pool in &plan.pools {
+        if let Some(waits) = pool.waits_for.as_ref().filter(|waits| told(waits)) {
+            let _ = writeln!(text, "waits  {}: {waits}", pool.name);
+            of_pool.insert(&pool.name, waits);
+        }
+    }
+    let mut alike: BTreeMap<(&'static str, String), Vec<&str>> = BTreeMap::new();
+    for NodeWait { subject: Subject { pool, name }, state, waits_for } in &plan.waits {
+        let same = pool.as_ref().and_then(|pool| of_pool.get(pool)).is_some_and(|waits| *waits == waits_for);
+        if told(waits_for) && !same {
+            alike.entry((*state, waits_for.to_string())).or_default().push(name.as_str());
+        }
+    }
+    for ((state, waits), names) in alike {
+        let _ = writeln!(text, "waits  {}: {state}: {waits}", few(&names));
+    }
+    text
+}
+
+/// Names that fit a line: two of them stand for many.
+fn few(names: &[&str]) -> String {
+    match names {
+        [a, b, _, rest @ ..] => format!("{a}, {b} and {} more", rest.len() + 1),
+        _ => names.join(", "),
     }
 }
 

@@ -1,0 +1,52 @@
+//! What an apply says at its end: what it leaves waiting, in exact words.
+
+use poolkeeper::desired::FlavorChoice;
+use poolkeeper::observed::Source;
+use poolkeeper::report::progress::waits_lines;
+use poolkeeper::report::style::Style;
+use poolkeeper::sandbox::{Fate, Generation, SshFate};
+
+use crate::scene::Scene;
+
+fn left_waiting(scene: &Scene) -> String {
+    let summary = scene.converge();
+    let last = summary.last.expect("a plan");
+    // Names are told by the clock; which one it is does not matter here.
+    let mut text = waits_lines(&last, Style::plain());
+    for (number, name) in scene.names().iter().enumerate() {
+        text = text.replace(name, &format!("NODE{number}"));
+    }
+    text
+}
+
+#[test]
+fn nothing_waits_when_all_is_well() {
+    assert_eq!(left_waiting(&Scene::new(Generation::J2_462)), "");
+}
+
+#[test]
+fn a_pool_says_what_it_lacks() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.pool().flavor = FlavorChoice::Name("no.such".into());
+    assert_eq!(left_waiting(&scene), "waits  ci-jessie: a flavor `no.such`\n");
+}
+
+#[test]
+fn a_pool_in_back_off_is_one_line() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.pool().min_ready = 1;
+    let pool = scene.pool().name.clone();
+    scene.world.pool_fate(&pool, Fate { ssh: SshFate::Never, ..Fate::default() });
+    // The first wait is shorter than boot-timeout: the run itself goes on to a later try, whose wait is longer.
+    let text = left_waiting(&scene);
+    assert!(text.starts_with("waits  ci-jessie: back-off until ") && text.contains("(no SSH within 5m"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn nodes_that_wait_for_the_same_are_one_line() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.pool().min_ready = 4;
+    scene.world.begin_outage(Source::Target(Scene::target()), "Connection refused");
+    assert_eq!(left_waiting(&scene), "waits  NODE0, NODE1 and 2 more: registering: contint1001 to be seen again\n");
+}
