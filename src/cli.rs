@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::desired::units;
@@ -24,6 +24,11 @@ impl Cli {
     /// The process's own arguments. Help, version and mistakes end the process here, mistakes with 2.
     pub fn read() -> Self {
         Self::parse()
+    }
+
+    /// Whether this build has a command of that name: a screen names no other.
+    pub fn has_command(name: &str) -> bool {
+        Self::command().find_subcommand(name).is_some()
     }
 }
 
@@ -55,6 +60,10 @@ pub enum Command {
     Apply(ApplyArgs),
     /// List every node
     List(ListArgs),
+    /// Say how providers, targets and pools stand
+    Status(StatusArgs),
+    /// Say what is seen of a node, which rule makes its state, and what comes next
+    Explain(ExplainArgs),
     /// Show plan, apply and list on an embedded cloud and Jenkins
     #[cfg(feature = "sandbox")]
     Demo,
@@ -108,6 +117,21 @@ pub struct ApplyArgs {
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Its name, its server's id, or the beginning of one of them
+    #[arg(value_name = "NODE")]
+    pub node: String,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

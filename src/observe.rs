@@ -1,12 +1,13 @@
 //! Observing, in two rounds and no third: the lists, then what the lists leave open, asked side by side.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 
 use crate::desired::Desired;
-use crate::observed::{Answer, Ask, Gap, Observed, ThisRun};
+use crate::observed::{Answer, Ask, Gap, Lists, Observed, ThisRun};
 use crate::plan::asks;
 use crate::world::World;
 
@@ -20,6 +21,26 @@ pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: 
     let asks: Vec<Ask> = asks(desired, &lists, this_run, clock()).into_iter().collect();
     let answers = answer_all(world, &asks);
     Observed { lists, answers, this_run: this_run.clone() }
+}
+
+/// The answers to what a person wants to know beyond a plan's own questions.
+pub type Further = BTreeMap<Ask, Result<Answer, Gap>>;
+
+/// Round two for these lists, and further questions beside it. What a plan is made from stays as if they had not been asked.
+pub fn answer_further(
+    world: &dyn World,
+    desired: &Desired,
+    lists: Lists,
+    further: &BTreeSet<Ask>,
+    now: Timestamp,
+) -> (Observed, Further) {
+    let this_run = ThisRun::default();
+    let own = asks(desired, &lists, &this_run, now);
+    let all: Vec<Ask> = own.union(further).cloned().collect();
+    let answers = answer_all(world, &all);
+    let further = answers.iter().filter(|(ask, _)| further.contains(ask)).cloned().collect();
+    let answers = answers.into_iter().filter(|(ask, _)| own.contains(ask)).collect();
+    (Observed { lists, answers, this_run }, further)
 }
 
 fn answer_all(world: &dyn World, asks: &[Ask]) -> Vec<(Ask, Result<Answer, Gap>)> {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::{apply, list, observe, plan, validate};
+use super::{apply, explain, list, observe, plan, status, validate};
 use crate::cli::{ApplyArgs, Cli, Command};
 use crate::desired::{Desired, faults};
 use crate::exit;
@@ -39,6 +39,12 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         }),
         Command::List(args) => with_desired(&settings, |desired| {
             list::list(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out, &mut talk)
+        }),
+        Command::Status(args) => with_desired(&settings, |desired| {
+            status::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
+        }),
+        Command::Explain(args) => with_desired(&settings, |desired| {
+            explain::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
         }),
         Command::Apply(args) => {
             with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))

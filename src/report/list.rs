@@ -77,7 +77,7 @@ fn jenkins(node: &Node<'_>) -> String {
 }
 
 /// `job/tox-jessie/4411` of a build's URL.
-fn job_path(url: &str) -> String {
+pub(super) fn job_path(url: &str) -> String {
     let path = url.find("/job/").and_then(|at| url.get(at + 1..)).unwrap_or(url);
     path.trim_end_matches('/').to_owned()
 }

@@ -70,15 +70,20 @@ fn count_of(things: usize, what: &str) -> String {
     plural(u32::try_from(things).unwrap_or(u32::MAX), what)
 }
 
-fn head(head: &Head, style: Style) -> String {
+/// Which deployment, how much of it, and from which commit.
+pub(super) fn title(head: &Head) -> String {
     let revision = head.revision.as_ref().map(|revision| format!(" (desired-state at {revision})")).unwrap_or_default();
-    let mut text = format!(
+    format!(
         "{}: {}, {}, {}{revision}\n",
         head.controller,
         count_of(head.providers.len(), "provider"),
         count_of(head.targets.len(), "target"),
         count_of(head.pools, "pool"),
-    );
+    )
+}
+
+fn head(head: &Head, style: Style) -> String {
+    let mut text = title(head);
     let providers = head.providers.iter().map(|provider| {
         let servers = format!("{} of {} servers", provider.servers, provider.max_servers);
         match &provider.account {
@@ -210,7 +215,8 @@ const POOL_COLUMNS: [Column; 9] = [
     left("waits for"),
 ];
 
-fn pools(plan: &Plan, style: Style) -> String {
+/// The counts of every pool, and what it waits for.
+pub(super) fn pools(plan: &Plan, style: Style) -> String {
     let rows: Vec<Vec<String>> = plan
         .pools
         .iter()
@@ -240,7 +246,8 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
     texts.join(", ")
 }
 
-fn sum(plan: &Plan) -> String {
+/// What would be done and what is kept, in one line.
+pub(super) fn sum(plan: &Plan) -> String {
     let of = |verb: Verb| plan.chains.iter().filter(|chain| chain.verb == verb).count();
     let deletions = of(Verb::Delete) + of(Verb::Retire);
     let parts =

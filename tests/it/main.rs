@@ -4,6 +4,8 @@
 #[cfg(feature = "sandbox")]
 mod calls;
 mod cli;
+#[cfg(feature = "sandbox")]
+mod explain;
 mod http;
 mod http_server;
 mod jenkins;
@@ -24,6 +26,8 @@ mod scenarios;
 mod scene;
 #[cfg(feature = "sandbox")]
 mod served;
+#[cfg(feature = "sandbox")]
+mod status;
 mod tidy;
 mod trace;
 mod units;
