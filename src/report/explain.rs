@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::printable::{last_lines, without_host_keys};
-use super::rule::since_of;
 pub use super::rule::rule_of;
+use super::rule::since_of;
 use crate::desired::{Desired, HostKeys};
 use crate::names::{ImageId, PoolName, ProviderName, ServerId, TargetName, short};
 use crate::node::{AgentSight, FailedWhy, LoneAgent, Node, State};
@@ -133,10 +133,7 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
         rule: rule_of(&node.state),
         tail: tail(from, node, machine.as_ref()),
         machine,
-        marks: Mark::ALL
-            .iter()
-            .filter_map(|mark| Some((mark.key(), node.server.metadata.get(mark.key())?.clone())))
-            .collect(),
+        marks: Mark::ALL.iter().filter_map(|mark| Some((mark.key(), node.server.metadata.get(mark.key())?.clone()))).collect(),
         read: Some(node.marks.clone()),
         see: see(node, &next, has_command),
         next,
@@ -212,9 +209,9 @@ fn agent_seen(from: Sources<'_>, node: &Node<'_>) -> AgentSeen {
 fn machine(from: Sources<'_>, node: &Node<'_>) -> Option<MachineSeen> {
     let is_its = |ask: &MachineAsk| ask.provider == node.provider && ask.server == node.server.id;
     let own = from.observed.answers.iter().map(|(ask, answer)| (ask, answer));
-    let asked = own.chain(from.further).filter_map(|(ask, answer)| match ask {
-        Ask::Machine(ask) if is_its(ask) => Some((ask, answer)),
-        _ => None,
+    let asked = own.chain(from.further).filter_map(|(ask, answer)| {
+        let Ask::Machine(ask) = ask else { return None };
+        is_its(ask).then_some((ask, answer))
     });
     let (ask, answer) = asked.into_iter().next()?;
     let sight = match answer {
@@ -247,7 +244,9 @@ fn tail(from: Sources<'_>, node: &Node<'_>, machine: Option<&MachineSeen>) -> Op
     if !matches!(node.state, State::Failed(_) | State::Booting { .. }) {
         return None;
     }
-    if let Some(text) = script_output(&node.state).or_else(|| machine.and_then(|machine| sight_output(machine.sight.as_ref().ok()?))) {
+    if let Some(text) =
+        script_output(&node.state).or_else(|| machine.and_then(|machine| sight_output(machine.sight.as_ref().ok()?)))
+    {
         let lines = last_lines(text, TAIL);
         if !lines.is_empty() {
             return Some(Tail { of: "output", lines, gap: None });
@@ -263,12 +262,13 @@ fn tail(from: Sources<'_>, node: &Node<'_>, machine: Option<&MachineSeen>) -> Op
 }
 
 fn script_output(state: &State) -> Option<&str> {
-    match state {
-        State::Failed(
-            FailedWhy::Script { tail, .. } | FailedWhy::ScriptVanished { tail } | FailedWhy::ScriptTimeout { tail, .. },
-        ) => Some(tail.as_str()).filter(|tail| !tail.is_empty()),
-        _ => None,
-    }
+    let State::Failed(
+        FailedWhy::Script { tail, .. } | FailedWhy::ScriptVanished { tail } | FailedWhy::ScriptTimeout { tail, .. },
+    ) = state
+    else {
+        return None;
+    };
+    Some(tail.as_str()).filter(|tail| !tail.is_empty())
 }
 
 fn sight_output(sight: &MachineSight) -> Option<&str> {

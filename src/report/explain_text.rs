@@ -124,7 +124,8 @@ fn machine_line(machine: &MachineSeen) -> String {
 }
 
 fn agent_line(agent: &AgentSeen, now: Timestamp) -> String {
-    let named = |target: &Option<TargetName>| target.as_ref().map_or_else(|| "Jenkins".to_owned(), |name| format!("Jenkins {name}"));
+    let named =
+        |target: &Option<TargetName>| target.as_ref().map_or_else(|| "Jenkins".to_owned(), |name| format!("Jenkins {name}"));
     let text = match agent {
         AgentSeen::NotSeen { target, gap: Some(gap) } => {
             format!("{} not seen: {} ({})", named(target), gap.answered, gap.tried)
@@ -198,9 +199,13 @@ fn tail_lines(tail: &Tail) -> Vec<String> {
 
 fn next(explained: &Explanation) -> Vec<String> {
     let lines = match &explained.next {
-        Next::Nothing if explained.state == "ready" && explained.wanted => vec!["takes the next build that Jenkins gives it".to_owned()],
+        Next::Nothing if explained.state == "ready" && explained.wanted => {
+            vec!["takes the next build that Jenkins gives it".to_owned()]
+        }
         Next::Nothing => vec!["nothing is planned for it".to_owned()],
-        Next::Chain { verb, because, acts } => vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))],
+        Next::Chain { verb, because, acts } => {
+            vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))]
+        }
         Next::Waits { waits_for, refusals } => {
             let mut lines = vec![format!("waits for {waits_for}")];
             for refusal in refusals {

@@ -104,7 +104,10 @@ fn nothing(wanted: &str, desired: &Desired, observed: &Observed, known: &[&str])
         return format!("no node is called `{wanted}`: did you mean `{near}`?{unseen}");
     }
     if name::is_ours(&desired.controller.id, wanted) {
-        return format!("no node is called `{wanted}`; the name was given out by {}: that node is gone{unseen}", desired.controller.id);
+        return format!(
+            "no node is called `{wanted}`; the name was given out by {}: that node is gone{unseen}",
+            desired.controller.id
+        );
     }
     format!("no node is called `{wanted}`{unseen}; `poolkeeper list` shows the {} that are there", known.len())
 }

@@ -27,7 +27,9 @@ pub fn rule_of(state: &State) -> String {
         State::Joining { start: false } => {
             "registered, and never online yet, for no longer than online-timeout, is joining".to_owned()
         }
-        State::Joining { start: true } => "registered, never online yet, and its agent's process is not there: joining".to_owned(),
+        State::Joining { start: true } => {
+            "registered, never online yet, and its agent's process is not there: joining".to_owned()
+        }
         State::Orphan => "a server whose agent was online once and is gone is never registered again".to_owned(),
         State::Used(why) => used(why),
         State::Lost { until: None } => "an agent that is offline without anybody's mark is lost".to_owned(),
@@ -54,7 +56,9 @@ fn failed(why: &FailedWhy) -> String {
         FailedWhy::NoSsh { within, .. } => {
             longer("ACTIVE and no SSH", within, "boot-timeout; with ready-timeout once its key is pinned")
         }
-        FailedWhy::KeyNotOnConsole { within } => longer("ACTIVE, and a host key that is not on the console,", within, "boot-timeout"),
+        FailedWhy::KeyNotOnConsole { within } => {
+            longer("ACTIVE, and a host key that is not on the console,", within, "boot-timeout")
+        }
         FailedWhy::OtherHostKey => "a machine that answers with another host key than the pinned one is failed".to_owned(),
         FailedWhy::Script { .. } => "a ready script that ends with another status than 0 has failed the node".to_owned(),
         FailedWhy::ScriptVanished { .. } => {
@@ -142,5 +146,9 @@ fn failed_at(desired: &Desired, node: &Node<'_>, why: &FailedWhy) -> Option<Time
 
 /// `3m ago`; marks that cannot be read have no time.
 pub fn ago(at: Timestamp, now: Timestamp) -> String {
-    if at == Timestamp::UNIX_EPOCH { "at a time unknown".to_owned() } else { format!("{} ago", units::short(units::since(at, now))) }
+    if at == Timestamp::UNIX_EPOCH {
+        "at a time unknown".to_owned()
+    } else {
+        format!("{} ago", units::short(units::since(at, now)))
+    }
 }

@@ -243,7 +243,7 @@ fn used(headroom: Headroom, shown: fn(u64) -> String) -> String {
 
 /// MiB as GiB, with one digit where it is not whole.
 fn gib(mib: u64) -> String {
-    if mib % 1024 == 0 { (mib / 1024).to_string() } else { format!("{}.{}", mib / 1024, mib % 1024 * 10 / 1024) }
+    if mib.is_multiple_of(1024) { (mib / 1024).to_string() } else { format!("{}.{}", mib / 1024, mib % 1024 * 10 / 1024) }
 }
 
 /// So many foreign servers are named; JSON has all.
@@ -284,7 +284,8 @@ fn targets(status: &Status, style: Style) -> String {
 fn target_row(target: &TargetStatus) -> Vec<String> {
     let mut row = vec![target.name.to_string()];
     if target.seen {
-        let version = target.version.as_ref().map_or_else(|| "Jenkins or Hudson".to_owned(), |version| format!("Jenkins {version}"));
+        let version =
+            target.version.as_ref().map_or_else(|| "Jenkins or Hudson".to_owned(), |version| format!("Jenkins {version}"));
         row.push(printable(&version));
         row.extend([target.online, target.busy, target.offline].map(|count| count.to_string()));
     } else {

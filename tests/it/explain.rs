@@ -70,13 +70,16 @@ fn look() {
     show(&scene, &name);
     let (scene, name) = fated(Fate { ssh: SshFate::Never, ..Fate::default() }, 1);
     show(&scene, &name);
-    for _ in 0..7 { scene.timer(); }
+    for _ in 0..7 {
+        scene.timer();
+    }
     show(&scene, &name);
     let (scene, name) = fated(Fate { silent_console: true, ..Fate::default() }, 1);
     show(&scene, &name);
     let (scene, name) = fated(Fate { ssh: SshFate::LoginRefused, ..Fate::default() }, 1);
     show(&scene, &name);
-    let (scene, name) = fated(Fate { script: ScriptFate::Exits { status: 3, output: "apt\nno space\n".into() }, ..Fate::default() }, 1);
+    let (scene, name) =
+        fated(Fate { script: ScriptFate::Exits { status: 3, output: "apt\nno space\n".into() }, ..Fate::default() }, 1);
     show(&scene, &name);
     let (scene, name) = fated(Fate { script: ScriptFate::Hangs, ..Fate::default() }, 1);
     show(&scene, &name);
@@ -89,7 +92,10 @@ fn look() {
     let (scene, name) = filled();
     scene.world.change_server(&scene.servers()[0].id, |server| server.locked = Some(true));
     show(&scene, &name);
-    scene.world.change_server(&scene.servers()[0].id, |server| {server.locked = Some(false); server.status = ServerStatus::Other("SHELVED".into()); });
+    scene.world.change_server(&scene.servers()[0].id, |server| {
+        server.locked = Some(false);
+        server.status = ServerStatus::Other("SHELVED".into());
+    });
     show(&scene, &name);
     let (mut scene, name) = filled();
     scene.desired.pools.clear();

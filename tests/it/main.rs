@@ -1,5 +1,5 @@
 //! All integration tests in one binary: one link, one place. A file a subject.
-#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking, as the test does")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails by panicking, as the test does")]
 
 #[cfg(feature = "sandbox")]
 mod calls;

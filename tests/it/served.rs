@@ -133,15 +133,17 @@ fn write(directory: &Path, shape: Shape, world: &Sandbox, (http, ssh): (&HttpSer
         world.add_network(&provider, "ci-net");
         world.add_image(&provider, "debian-12");
         let password = world.with(|state| state.password.expose_secret().to_owned());
-        clouds.push_str(&format!(
+        let line = format!(
             "  {provider}:\n    region_name: RegionOne\n    auth: {{auth_url: '{}', username: poolkeeper, password: {password}, \
              project_name: sandbox, user_domain_id: default, project_domain_id: default}}\n",
             http.auth_url(&provider)
-        ));
-        controller.push_str(&format!(
+        );
+        clouds.push_str(&line);
+        let line = format!(
             "  {provider}: {{cloud: {provider}, max-servers: 100, max-concurrent-launches: 100, networks: [ci-net], \
              host-keys: console}}\n"
-        ));
+        );
+        controller.push_str(&line);
     }
     controller.push_str("targets:\n");
     for number in 0..shape.targets {
@@ -153,11 +155,9 @@ fn write(directory: &Path, shape: Shape, world: &Sandbox, (http, ssh): (&HttpSer
         });
         let file = directory.join(format!("token-{number}"));
         private(&file, &token);
-        controller.push_str(&format!(
-            "  {target}: {{url: '{}', user: {user}, token-file: '{}'}}\n",
-            http.jenkins_url(&target),
-            file.display()
-        ));
+        let line =
+            format!("  {target}: {{url: '{}', user: {user}, token-file: '{}'}}\n", http.jenkins_url(&target), file.display());
+        controller.push_str(&line);
     }
     private(&directory.join("clouds.yaml"), &clouds);
     let state = directory.join("desired-state");

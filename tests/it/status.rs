@@ -36,7 +36,9 @@ fn look() {
     scene.world.add_server(&PROVIDER.into(), "debug-trusty", &[]);
     let pool = scene.pool().name.clone();
     scene.world.pool_fate(&pool, Fate { ssh: SshFate::Never, ..Fate::default() });
-    for _ in 0..7 { scene.timer(); }
+    for _ in 0..7 {
+        scene.timer();
+    }
     scene.world.mark_by_person(&Scene::target(), &scene.names()[1], "alice", "disk full");
     println!("{}", status(&scene, Format::Text));
     println!("{}", waits(&scene));
