@@ -17,6 +17,8 @@ mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
 #[cfg(feature = "sandbox")]
+mod progress;
+#[cfg(feature = "sandbox")]
 mod rolling;
 #[cfg(feature = "sandbox")]
 mod sandbox;
