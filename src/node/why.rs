@@ -88,6 +88,7 @@ impl fmt::Display for FailedWhy {
         };
         match self {
             Self::Marked(why) => out.write_str(why),
+            Self::Error(fault) if fault.trim().is_empty() => out.write_str("ERROR, and Nova shows no fault"),
             Self::Error(fault) => write!(out, "ERROR: {}", first_line(fault)),
             Self::NotActive { within: limit } => within(out, "not ACTIVE", limit),
             Self::NoSsh { within: limit, why } => {

@@ -129,6 +129,31 @@ pub(crate) fn wanted() -> CreateServer {
     }
 }
 
+/// What Nova's list leaves out of a server that failed in another cell than the one it reads.
+#[test]
+fn a_fault_that_the_list_does_not_show_is_read_from_the_server() {
+    let mut whole: Value = serde_json::from_str(&fixture("server-error.json")).expect("JSON");
+    whole["server"]["metadata"]["poolkeeper_controller"] = "contint".into();
+    let mut silent = whole["server"].clone();
+    silent.as_object_mut().expect("fields").remove("fault");
+    let mut foreign = silent.clone();
+    foreign["id"] = "another".into();
+    foreign["metadata"]["poolkeeper_controller"] = "other".into();
+    let list = Reply::json(200, serde_json::json!({"servers": [silent, foreign]}).to_string());
+    let one = format!("GET /compute/v2.1/servers/{}", whole["server"]["id"].as_str().expect("an id"));
+    let answers = [Reply::json(200, whole.to_string()), Reply::new(404, "nginx")];
+    let server = play(&[("GET /compute/v2.1/servers/detail", &[list]), (&one, &answers)]);
+    let cloud = cloud(&server);
+
+    let seen = lists(&cloud).expect("lists").servers;
+    let said = seen[0].fault.as_deref().expect("a fault");
+    assert!(said.starts_with("Exceeded maximum number of retries."), "{said}");
+    assert_eq!(seen[1].fault, None, "a stranger's is not asked for");
+
+    let seen = lists(&cloud).expect("a fault that cannot be read hides no list").servers;
+    assert_eq!((seen.len(), seen[0].fault.as_deref()), (2, None));
+}
+
 #[test]
 fn servers_as_nova_shows_them() {
     let server = play(&[("GET /compute/v2.1/servers/detail", &[played("servers.json")])]);

@@ -11,9 +11,13 @@ use super::{glance, neutron, nova};
 use crate::desired::Provider;
 use crate::live::http::{Client, Options, Patience};
 use crate::names::{ControllerId, ProviderName, ServerId};
-use crate::observed::{Account, Flavor, Gap, Mark, Network, ProviderLists, Quota, Server, Source};
+use crate::observed::{Account, Flavor, Gap, Mark, Network, ProviderLists, Quota, Server, ServerStatus, Source};
 use crate::plan::CreateServer;
 use crate::world::{ActError, Done};
+
+/// How many servers in ERROR are asked for their fault at each look: more than a few at a time failed for the same reason, and
+/// all but one of a pool go at once.
+const MAX_FAULTS: usize = 5;
 
 /// What a cloud needs of its surroundings: `settings` and `run` have it.
 #[derive(Clone)]
@@ -65,17 +69,31 @@ impl Cloud {
         self.session.calls()
     }
 
-    /// Every server of the project, our images, and those of these names or ids. Three calls when the token is kept and
-    /// no id is asked for: servers and images side by side.
+    /// Every server of the project, our images, and those of these names or ids. Three calls when the token is kept,
+    /// no id is asked for and nothing failed: servers and images side by side.
     pub fn lists(&self, glance_names: &[&str], controller: &ControllerId) -> Result<ProviderLists, Gap> {
         let account = self.account().map_err(|error| self.gap(error))?;
         let (servers, images) = std::thread::scope(|scope| {
             let images = scope.spawn(|| glance::images(&self.session, glance_names, controller));
             (nova::servers(&self.session), images.join())
         });
-        let servers = servers.map_err(|error| self.gap(error))?;
+        let mut servers = servers.map_err(|error| self.gap(error))?;
+        self.read_faults(&mut servers, controller);
         let images = images.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| self.gap(error))?;
         Ok(ProviderLists { account, servers, images })
+    }
+
+    /// Nova keeps a fault in the cell that the server failed in, and its list reads those of one cell alone (nova/objects/
+    /// instance.py, `fill_faults`): "No valid host was found", of cell 0, or what a host said is on the server itself only.
+    /// One that cannot be read is left out: its state is known without.
+    fn read_faults(&self, servers: &mut [Server], controller: &ControllerId) {
+        let ours = |server: &Server| server.metadata.get(Mark::Controller.key()).is_some_and(|id| id == controller.as_str());
+        let silent = |server: &&mut Server| server.status == ServerStatus::Error && server.fault.is_none() && ours(server);
+        for server in servers.iter_mut().filter(silent).take(MAX_FAULTS) {
+            if let Ok(Some(seen)) = nova::server(&self.session, &server.id) {
+                server.fault = seen.fault;
+            }
+        }
     }
 
     /// Whose eyes we see with.
