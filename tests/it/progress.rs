@@ -13,7 +13,9 @@ fn left_waiting(scene: &Scene) -> String {
     let last = summary.last.expect("a plan");
     // Names are told by the clock; which one it is does not matter here.
     let mut text = waits_lines(&last, Style::plain());
-    for (number, name) in scene.names().iter().enumerate() {
+    let mut names = scene.names();
+    names.sort();
+    for (number, name) in names.iter().enumerate() {
         text = text.replace(name, &format!("NODE{number}"));
     }
     text
