@@ -32,13 +32,9 @@ impl Server {
         self.metadata.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// By its name: of a deleted server Nova shows no metadata.
     pub(crate) fn pool(&self) -> &str {
-        self.mark("poolkeeper_pool")
-    }
-
-    /// Which try to get a machine for its pool it is; 0: none is marked.
-    pub(crate) fn attempt(&self) -> u32 {
-        self.mark("poolkeeper_try").parse().unwrap_or_default()
+        self.name.rsplit_once('-').map_or(&self.name, |(pool, _)| pool)
     }
 
     fn read(value: &Value) -> Result<Self> {
