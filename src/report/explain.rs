@@ -209,11 +209,10 @@ fn agent_seen(from: Sources<'_>, node: &Node<'_>) -> AgentSeen {
 fn machine(from: Sources<'_>, node: &Node<'_>) -> Option<MachineSeen> {
     let is_its = |ask: &MachineAsk| ask.provider == node.provider && ask.server == node.server.id;
     let own = from.observed.answers.iter().map(|(ask, answer)| (ask, answer));
-    let asked = own.chain(from.further).filter_map(|(ask, answer)| {
+    let (ask, answer) = own.chain(from.further).find_map(|(ask, answer)| {
         let Ask::Machine(ask) = ask else { return None };
         is_its(ask).then_some((ask, answer))
-    });
-    let (ask, answer) = asked.into_iter().next()?;
+    })?;
     let sight = match answer {
         Ok(Answer::Machine(sight)) => Ok(sight.clone()),
         Ok(_) => return None,

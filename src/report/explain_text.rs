@@ -207,12 +207,16 @@ fn next(explained: &Explanation) -> Vec<String> {
             vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))]
         }
         Next::Waits { waits_for, refusals } => {
-            let mut lines = vec![format!("waits for {waits_for}")];
+            let failed = explained.state == "failed";
+            // Of a failed node it is not its own agent: it is the mark of back-off while a newer one is tried.
+            let newer = failed && *waits_for == WaitsFor::Online;
+            let what = if newer { "a newer node to come online".to_owned() } else { waits_for.to_string() };
+            let mut lines = vec![format!("waits for {what}")];
             for refusal in refusals {
                 lines.push(refusal.to_string());
                 lines.push(refusal.meaning());
             }
-            lines.extend(then(waits_for, explained.state == "failed").map(str::to_owned));
+            lines.extend(then(waits_for, failed).map(str::to_owned));
             lines
         }
     };
@@ -235,7 +239,7 @@ fn then(waits_for: &WaitsFor, failed: bool) -> Option<&'static str> {
         WaitsFor::Boot => Some("then SSH is looked for; failed after launch-timeout"),
         WaitsFor::Ssh => Some("then its host key is pinned and its ready script starts; failed after boot-timeout"),
         WaitsFor::Script => Some("then its agent is registered; failed after ready-timeout"),
-        WaitsFor::Online if failed => Some("that of a newer node: then this one, the mark of back-off, is deleted"),
+        WaitsFor::Online if failed => Some("then this one, kept as the mark of back-off, is deleted"),
         WaitsFor::Online => Some("then it is ready; failed after online-timeout"),
         WaitsFor::Build => Some("then it is used and deleted, or ready again where a node is not for a single use"),
         WaitsFor::Person(_) => Some("kept meanwhile, and counted as no ready node"),

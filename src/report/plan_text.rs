@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::names::PoolName;
@@ -36,7 +37,7 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     }
     text.push_str(&pools(plan, style));
     text.push('\n');
-    text.push_str(&sum(plan));
+    text.push_str(&sum(plan, style));
     text
 }
 
@@ -114,7 +115,7 @@ pub fn gap_text(gap: &Gap, style: Style) -> String {
         Source::Server(..) => "this machine's next step",
     };
     let mut text = String::new();
-    for (at, line) in wrap(&gap.to_string(), style.width, 5, 5).into_iter().enumerate() {
+    for (at, line) in wrap(&printable(&gap.to_string()), style.width, 5, 5).into_iter().enumerate() {
         let lead = if at == 0 { style.paint(Role::Warning, "gap: ") } else { "     ".to_owned() };
         let _ = writeln!(text, "{lead}{line}");
     }
@@ -157,7 +158,7 @@ fn line(sign: &str, role: Role, word: &str, what: &str, why: &str, style: Style)
     let gap = REASON_COLUMN.saturating_sub(start.chars().count()).max(2);
     let column = start.chars().count() + gap;
     let mut text = format!("{}{}", style.paint(role, &start), " ".repeat(gap));
-    for (at, piece) in wrap(why, style.width, column, column).into_iter().enumerate() {
+    for (at, piece) in wrap(&printable(why), style.width, column, column).into_iter().enumerate() {
         if at > 0 {
             text.push_str(&" ".repeat(column));
         }
@@ -246,8 +247,8 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
     texts.join(", ")
 }
 
-/// What would be done and what is kept, in one line.
-pub(super) fn sum(plan: &Plan) -> String {
+/// What would be done and what is kept, in one sentence.
+pub(super) fn sum(plan: &Plan, style: Style) -> String {
     let of = |verb: Verb| plan.chains.iter().filter(|chain| chain.verb == verb).count();
     let deletions = of(Verb::Delete) + of(Verb::Retire);
     let parts =
@@ -261,8 +262,7 @@ pub(super) fn sum(plan: &Plan) -> String {
         .map(|(state, count)| format!("{count} {state}"))
         .collect();
     if !kept.is_empty() {
-        let _ = write!(text, ". Kept: {}", kept.join(", "));
+        let _ = write!(text, ". Kept: {} (poolkeeper explain NODE)", kept.join(", "));
     }
-    text.push('\n');
-    text
+    wrap(&text, style.width, 0, 0).join("\n") + "\n"
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan_text::{plural, refusal_text};
+use super::plan_text::plural;
+use super::printable::printable;
 use super::style::{Role, Style};
 use crate::desired::units;
 use crate::execute::{ChainResult, Outcome, Step};
@@ -41,7 +42,7 @@ fn done(chain: &Chain, result: &ChainResult) -> String {
         (Verb::Retire, because) => format!("retire {name}: {because}"),
         (Verb::Delete, because) => format!("delete {name}: {because}; {} ({took})", removed(chain, result)),
     };
-    format!("{line}\n")
+    format!("{}\n", printable(&line))
 }
 
 fn create_line(chain: &Chain, result: &ChainResult) -> String {
@@ -98,10 +99,11 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
     match &step.outcome {
         Outcome::Failed(ActError { said, tried, hint, .. }) => {
             let hint = hint.as_ref().map(|hint| format!("  {} {hint}\n", style.paint(Role::Hint, "hint:"))).unwrap_or_default();
+            let said = printable(said);
             format!("{} {name}: {kind}: {said}\n  ({tried})\n{hint}", style.paint(Role::Error, "failed"))
         }
         Outcome::Stale(stale) => format!("skip   {name}: {kind}: {stale}; looked at again in the next pass\n"),
-        Outcome::Unread(gap) => format!("skip   {name}: {kind}: {gap}\n"),
+        Outcome::Unread(gap) => format!("skip   {name}: {kind}: {}\n", printable(&gap.to_string())),
         Outcome::NotReached => format!("left   {name}: {kind}: not begun; the next run goes on\n"),
         Outcome::Broken(text) => {
             format!("{} {name}: {kind}: a fault of poolkeeper itself: {text}\n", style.paint(Role::Error, "failed"))

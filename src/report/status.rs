@@ -1,6 +1,6 @@
 //! How everything stands, as a value and as text: gaps and refusals first, then providers, targets and pools.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::desired::{Desired, Provider, units};
 use crate::names::{ControllerId, ProviderName, ServerId, TargetName};
 use crate::node::Joined;
 use crate::observe::Further;
-use crate::observed::{Account, Answer, Ask, Computer, Gap, Headroom, Marks, Observed, Quota};
+use crate::observed::{Account, Answer, Ask, Computer, Gap, Headroom, Lists, Marks, Observed, Quota};
 use crate::plan::need::{Load, loads};
 use crate::plan::{Plan, PoolLine, Refusal, TargetHead, Verb};
 
@@ -72,8 +72,8 @@ pub struct TargetStatus {
 }
 
 /// Which quotas to ask for, beside what a plan asks.
-pub fn quota_asks(desired: &Desired, observed: &crate::observed::Lists) -> std::collections::BTreeSet<Ask> {
-    let seen = desired.controller.providers.keys().filter(|name| matches!(observed.providers.get(*name), Some(Ok(_))));
+pub fn quota_asks(desired: &Desired, lists: &Lists) -> BTreeSet<Ask> {
+    let seen = desired.controller.providers.keys().filter(|name| matches!(lists.providers.get(*name), Some(Ok(_))));
     seen.map(|name| Ask::Limits(name.clone())).collect()
 }
 
@@ -182,14 +182,16 @@ pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> Strin
     text.push('\n');
     text.push_str(&targets(status, style));
     text.push('\n');
-    text.push_str(&pools(plan, style));
+    if !status.pools.is_empty() {
+        text.push_str(&pools(plan, style));
+    }
     for (pool, states) in &status.removed_pools {
         let nodes: u32 = states.values().sum();
         let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        line(&mut text, &format!("{pool} is not in the desired state: {}, {}", plural(nodes, "node"), states.join(", ")), style);
+        line(&mut text, &format!("{pool} is not in the desired state: {} ({})", plural(nodes, "node"), states.join(", ")), style);
     }
     text.push('\n');
-    text.push_str(&sum(plan));
+    text.push_str(&sum(plan, style));
     text
 }
 

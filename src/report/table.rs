@@ -2,6 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
+use super::printable::printable;
 use super::style::Style;
 
 /// A column's title, and whether it holds numbers.
@@ -19,13 +20,13 @@ pub const fn right(title: &'static str) -> Column {
     Column { title, right: true }
 }
 
-/// Rows as text, one line each where the width allows; without trailing blanks.
+/// Rows as text, one line each where the width allows; without trailing blanks. Cells may hold text from outside.
 pub fn table(columns: &[Column], rows: &[Vec<String>], style: Style) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(style.width).unwrap_or(u16::MAX));
     let cell = |(text, column): (&str, &Column)| {
-        Cell::new(text).set_alignment(if column.right { CellAlignment::Right } else { CellAlignment::Left })
+        Cell::new(printable(text)).set_alignment(if column.right { CellAlignment::Right } else { CellAlignment::Left })
     };
     table.set_header(columns.iter().map(|column| cell((column.title, column))));
     for row in rows {

@@ -22,8 +22,10 @@ pub fn waits_text(plan: &Plan, joined: &Joined<'_>, pools: &[PoolName], style: S
         let name = node.name.as_str();
         !acted.contains(name) && !waiting.contains(name) && shown(node.pool_name())
     });
-    let rest = rest
-        .map(|node| (node.name.as_str(), node.state.word(), if node.state == State::Ready { "a build" } else { "-" }.to_owned()));
+    let rest = rest.map(|node| {
+        let takes_builds = node.state == State::Ready && node.pool.is_some();
+        (node.name.as_str(), node.state.word(), if takes_builds { "a build" } else { "-" }.to_owned())
+    });
     let waits = plan.waits.iter().map(|wait| (wait.subject.name.as_str(), wait.state, wait.waits_for.to_string()));
     let mut lines: Vec<(&str, &str, String)> = waits.chain(rest).collect();
     lines.sort();
