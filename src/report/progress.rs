@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan_text::plural;
+use super::plan_text::{plural, refusal_text};
 use super::printable::printable;
 use super::style::{Role, Style};
 use crate::desired::units;
