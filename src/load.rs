@@ -203,7 +203,6 @@ impl Outside<'_> {
     fn complete_controller(&mut self, doc: &Document, controller: Option<&mut Controller>) {
         let Some(controller) = controller else { return };
         controller.lock_file = self.dir.join(&controller.lock_file);
-        controller.metrics_file = controller.metrics_file.take().map(|path| self.dir.join(path));
         for target in controller.targets.values_mut() {
             let (key, path) = match &mut target.secret {
                 TargetSecret::TokenFile(path) => ("token-file", path),

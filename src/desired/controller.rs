@@ -16,9 +16,7 @@ pub struct Controller {
     pub limits: Limits,
     /// From the first sight of a lost agent until its node is given up.
     pub lost_grace: SignedDuration,
-    pub alien_age: SignedDuration,
     pub lock_file: PathBuf,
-    pub metrics_file: Option<PathBuf>,
     /// A reason: nothing is launched; used nodes still go.
     pub paused: Option<String>,
 }

@@ -151,9 +151,7 @@ pub(crate) fn desired(lock_file: PathBuf) -> Desired {
             allow_offline: None,
         },
         lost_grace: minutes(10),
-        alien_age: minutes(60),
         lock_file,
-        metrics_file: None,
         paused: None,
     };
     let pool = pool();

@@ -23,12 +23,10 @@ fn controller(keys: &Keys<'_>) -> Option<Controller> {
     let targets = named(keys, "targets", |name, value| target(name, value).map(|it| (TargetName::new(name), it)));
     let limits = keys.keys("limits", &LIMITS).and_then(|keys| limits(&keys));
     let lost_grace = keys.duration("lost-grace");
-    let alien_age = keys.duration("alien-age");
     let lock_file = match keys.at("lock-file") {
         Some(value) => value.path(),
         None => id.as_ref().map(|id| PathBuf::from(format!("/var/lib/poolkeeper/lock/{id}"))),
     };
-    let metrics_file = keys.optional("metrics-file", metrics_file);
     let paused = keys.optional("paused", Value::text);
     Some(Controller {
         id: id?,
@@ -36,9 +34,7 @@ fn controller(keys: &Keys<'_>) -> Option<Controller> {
         targets: targets?,
         limits: limits?,
         lost_grace: lost_grace?,
-        alien_age: alien_age?,
         lock_file: lock_file?,
-        metrics_file: metrics_file?,
         paused: paused?,
     })
 }
@@ -135,14 +131,6 @@ fn limits(keys: &Keys<'_>) -> Option<Limits> {
         allow_deletes: None,
         allow_offline: None,
     })
-}
-
-fn metrics_file(value: &Value<'_>) -> Option<PathBuf> {
-    let path = value.path()?;
-    if path.extension().is_some_and(|extension| extension == "prom") {
-        return Some(path);
-    }
-    value.refuse(value.fault("`metrics-file` must end in `.prom`").label("node_exporter reads no other name"))
 }
 
 fn target(name: &str, value: Value<'_>) -> Option<Target> {
