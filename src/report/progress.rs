@@ -120,7 +120,7 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
     let mut of_pool: BTreeMap<&PoolName, &WaitsFor> = BTreeMap::new();
     for pool in &plan.pools {
         if let Some(waits) = pool.waits_for.as_ref().filter(|waits| told(waits)) {
-            let _ = writeln!(text, "waits  {}: {waits}", pool.name);
+            let _ = writeln!(text, "waits  {}: {}", pool.name, printable(&waits.to_string()));
             of_pool.insert(&pool.name, waits);
         }
     }
@@ -132,7 +132,7 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
         }
     }
     for ((state, waits), names) in alike {
-        let _ = writeln!(text, "waits  {}: {state}: {waits}", few(&names));
+        let _ = writeln!(text, "waits  {}: {state}: {}", few(&names), printable(&waits));
     }
     text
 }
