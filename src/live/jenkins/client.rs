@@ -306,7 +306,11 @@ impl Jenkins {
     /// Preemptive: a controller that lets nobody in without a login page answers 403, not 401.
     fn send(&self, request: Request) -> Result<Response, ActError> {
         let request = request.basic_auth(&self.user, &self.secret);
-        self.client.send(&request).map_err(|error| fault::no_answer(request.tried(), &error))
+        self.client.send(&request).map_err(|error| {
+            // The list's query is four lines long, and says nothing to a person.
+            let tried = request.tried();
+            fault::no_answer(tried.split('?').next().unwrap_or_default().to_owned(), &error)
+        })
     }
 
     fn seen<T>(&self, with: impl FnOnce(&mut Seen) -> T) -> T {
@@ -329,11 +333,14 @@ fn computer_path(name: &NodeName) -> String {
     format!("computer/{}", encode(name))
 }
 
-/// A redirect that is no success: back to the same call elsewhere (a proxy that wants https), or to a login page.
+/// A redirect that is no success: back to the same call elsewhere (a proxy that wants https), or to a login page. A page is
+/// a whole segment of the path: hosts, folders and agents may have `login` in their names.
 fn is_detour(path: &str, response: &Response) -> bool {
     let location = response.header("location").unwrap_or_default().to_ascii_lowercase();
+    let location = location.split('?').next().unwrap_or_default();
     let call = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    location.split('?').next().is_some_and(|location| location.ends_with(&call)) || location.contains("login")
+    let behind_host = location.split_once("://").map_or(location, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    location.ends_with(&call) || behind_host.split('/').any(|segment| matches!(segment, "login" | "commencelogin" | "signin"))
 }
 
 fn not_whole(said: String, tried: &str) -> ActError {

@@ -296,3 +296,14 @@ fn no_secret_is_in_what_is_shown() {
         assert!(!shown.contains("hunter2") && !shown.contains("CRUMB"), "{shown}");
     }
 }
+
+#[test]
+fn an_agent_or_a_host_with_login_in_its_name_is_no_login_page() {
+    for location in ["http://127.0.0.1/computer/ci-login-1ng7j2g00wq/.", "https://login.example.org/ci/computer/", "../.."] {
+        let controller =
+            Controller::new(move |_| Answer { headers: vec![("Location".into(), location.into())], ..answer(302, "") });
+        let client = controller.client(true);
+        assert_eq!(client.delete_agent(&node("ci-login-1ng7j2g00wq")), Ok(Done::Done), "{location}");
+        assert_eq!(client.mark_offline(&node("ci-login-1ng7j2g00wq"), "poolkeeper: busy"), Ok(Done::Done), "{location}");
+    }
+}
