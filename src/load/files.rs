@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::desired::ScriptDir;
 use crate::desired::faults::{Fault, Spot};
+use crate::desired::tables::near;
 use crate::desired::yaml::MAX_BYTES;
 
 /// Scripts are pushed at every launch: what is larger belongs into the image.
@@ -53,6 +54,8 @@ pub fn stray(path: &Path) -> Fault {
     let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if stem == "controller" || path.extension().is_some_and(|extension| extension == "yml") {
         fault.hint(format!("rename it to `{stem}.yaml`"))
+    } else if yaml && near(&stem, ["controller"]).is_some() {
+        fault.hint("did you mean `controller.yaml`?")
     } else if yaml {
         fault.hint("pools stand in `pools/`, images in `images/`, all else in controller.yaml")
     } else {
