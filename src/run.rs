@@ -30,7 +30,7 @@ pub struct Options {
     pub deadline: Option<SignedDuration>,
     /// Only these; none named: all.
     pub pools: Vec<PoolName>,
-    /// How long to wait for the lock.
+    /// How long to wait for the first pass's lock; later ones are waited for until the run's end.
     pub lock_timeout: SignedDuration,
     /// A person approves the first plan; later passes stay within it.
     pub within_approved: bool,
@@ -66,8 +66,8 @@ pub struct Summary {
     pub passes: u32,
     pub created: u32,
     pub deleted: u32,
-    /// Actions that failed or were skipped as stale.
     pub failed: u32,
+    /// Skipped: what they relied on had changed, could not be seen, or was not to be had just then.
     pub stale: u32,
     /// Not begun for the deadline or a signal.
     pub left: u32,
@@ -103,7 +103,17 @@ pub fn run(
     let mut summary = Summary::default();
     let mut approved: Option<Approved> = None;
     loop {
-        let lock = lock(&desired.controller.lock_file, options.lock_timeout, outside)?;
+        let begun = summary.passes > 0;
+        // A run that has begun something says so at its end: it waits for another one's pass as long as it may last.
+        let patient = |since: Timestamp| begun || (outside.clock)().duration_since(since) < options.lock_timeout;
+        let waits = |since: Timestamp| !stop() && patient(since);
+        let lock = match lock(&desired.controller.lock_file, &waits, outside) {
+            Err(LockError::Held(_)) if begun => {
+                summary.ended = Some(if stopped() { Ended::Signal } else { Ended::Deadline });
+                return Ok(summary);
+            }
+            result => result?,
+        };
         let observed = observe(world, desired, &this_run, outside.clock);
         let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
         this_run.healthy_at_start.get_or_insert(plan.healthy);
@@ -114,7 +124,7 @@ pub fn run(
         if !audience.approve(&plan, summary.passes) {
             return Ok(summary.end(plan, Ended::Declined));
         }
-        if options.within_approved && approved.is_none() {
+        if options.within_approved && approved.is_none() && !plan.is_empty() {
             approved = Some(Approved::of(&plan));
         }
         let watch = |chain: &Chain, result: &ChainResult| audience.chain(chain, result);
@@ -133,17 +143,19 @@ pub fn run(
         if over() {
             return Ok(summary.end(plan, Ended::Deadline));
         }
+        summary.last = Some(plan);
         if !changed {
             (outside.pause)(PAUSE);
         }
     }
 }
 
-fn lock(path: &Path, timeout: SignedDuration, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
+/// `waits`: whether to wait longer for a lock that is waited for since then.
+fn lock(path: &Path, waits: &dyn Fn(Timestamp) -> bool, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
     let began = (outside.clock)();
     loop {
         match try_lock(path) {
-            Err(LockError::Held(_)) if (outside.clock)().duration_since(began) < timeout => (outside.pause)(LOCK_PAUSE),
+            Err(LockError::Held(_)) if waits(began) => (outside.pause)(LOCK_PAUSE),
             result => return result,
         }
     }
@@ -161,10 +173,11 @@ impl Summary {
             for step in &result.steps {
                 match &step.outcome {
                     Outcome::Done(_) => self.count_done(chain, step.action),
-                    Outcome::Stale(_) => self.stale += 1,
+                    // What a gap hides is looked at again, as what has changed is.
+                    Outcome::Stale(_) | Outcome::Unread(_) => self.stale += 1,
                     Outcome::NotReached => self.left += 1,
                     Outcome::Failed(error) if error.kind == ActErrorKind::NotNow => self.stale += 1,
-                    Outcome::Failed(_) | Outcome::Unread(_) | Outcome::Broken(_) => self.failed += 1,
+                    Outcome::Failed(_) | Outcome::Broken(_) => self.failed += 1,
                 }
             }
         }

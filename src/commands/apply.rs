@@ -10,7 +10,6 @@ use crate::cli::ApplyArgs;
 use crate::desired::Desired;
 use crate::execute::ChainResult;
 use crate::exit;
-use crate::names::PoolName;
 use crate::plan::{Chain, Plan};
 use crate::report::plan_text::{gap_text, plan_text};
 use crate::report::progress::{chain_lines, done_line, waits_lines};
@@ -50,12 +49,13 @@ pub fn apply(
     }
     let options = Options {
         deadline: (!args.until_converged).then_some(args.deadline),
-        pools: args.pool.iter().map(PoolName::new).collect(),
+        pools: super::pools(desired, &args.pool)?,
         lock_timeout: args.lock_timeout,
         within_approved: !args.yes,
     };
     let Console { out, answers, stopped, calls } = console;
-    let talk = Talk { style: settings.style, yes: args.yes, inner: Mutex::new(Inner { out, answers, gaps: Vec::new() }) };
+    let inner = Inner { out, answers, approved: args.yes, gaps: Vec::new() };
+    let talk = Talk { style: settings.style, inner: Mutex::new(inner) };
     let began = now();
     let outside = Outside { clock: &now, pause: &sleep, stopped };
     let summary = run(desired, world, &options, outside, &talk)?;
@@ -74,13 +74,14 @@ fn code(summary: &Summary) -> u8 {
 
 struct Talk<'a> {
     style: Style,
-    yes: bool,
     inner: Mutex<Inner<'a>>,
 }
 
 struct Inner<'a> {
     out: &'a mut (dyn Write + Send),
     answers: Option<&'a mut (dyn BufRead + Send)>,
+    /// A plan was shown and a person said yes, or `--yes`: later passes of this run go on without a question.
+    approved: bool,
     /// Said already: a gap that stays is said once a run.
     gaps: Vec<String>,
 }
@@ -114,9 +115,10 @@ impl<'a> Talk<'a> {
 }
 
 impl Audience for Talk<'_> {
-    fn approve(&self, plan: &Plan, pass: u32) -> bool {
+    fn approve(&self, plan: &Plan, _pass: u32) -> bool {
         let mut inner = self.inner();
-        if pass > 1 || plan.is_empty() || self.yes {
+        // The first plan that changes something is asked for, whichever pass makes it: the first may only be waiting.
+        if inner.approved || plan.is_empty() {
             for gap in &plan.gaps {
                 let text = gap_text(gap, self.style);
                 if !inner.gaps.contains(&text) {
@@ -131,7 +133,12 @@ impl Audience for Talk<'_> {
         drop(inner.out.flush());
         let mut answer = String::new();
         let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());
-        read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes")
+        if !answer.ends_with('\n') {
+            // Its end instead of an answer: the cursor still stands behind the question.
+            drop(inner.out.write_all(b"\n"));
+        }
+        inner.approved = read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes");
+        inner.approved
     }
 
     fn chain(&self, chain: &Chain, result: &ChainResult) {

@@ -12,3 +12,20 @@ pub mod plan;
 pub mod sandbox;
 pub mod status;
 pub mod validate;
+
+use crate::desired::Desired;
+use crate::exit::Usage;
+use crate::names::PoolName;
+
+/// The pools that `--pool` names. One that is not in the desired state is a slip of the pen: it would look like a pool in
+/// which there is nothing to do.
+fn pools(desired: &Desired, named: &[String]) -> Result<Vec<PoolName>, Usage> {
+    let unknown = named.iter().find(|name| !desired.pools.contains_key(name.as_str()));
+    match unknown {
+        None => Ok(named.iter().map(PoolName::new).collect()),
+        Some(name) => {
+            let known: Vec<&str> = desired.pools.keys().map(PoolName::as_str).collect();
+            Err(Usage(format!("--pool {name}: there is no such pool (there are: {})", known.join(", "))))
+        }
+    }
+}

@@ -5,7 +5,6 @@ use std::io::Write;
 use crate::cli::{Format, PlanArgs};
 use crate::desired::Desired;
 use crate::exit;
-use crate::names::PoolName;
 use crate::node::join;
 use crate::observe::observe;
 use crate::observed::ThisRun;
@@ -22,8 +21,8 @@ pub fn plan(
     world: &dyn World,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    let pools = super::pools(desired, &args.pool)?;
     let observed = observe(world, desired, &ThisRun::default(), &now);
-    let pools: Vec<PoolName> = args.pool.iter().map(PoolName::new).collect();
     let at = now();
     let plan = plan::plan(desired, &observed, at).only(&pools);
     match args.format {

@@ -20,6 +20,7 @@ mod openstack_clouds;
 mod progress;
 #[cfg(feature = "sandbox")]
 mod rolling;
+mod runs;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 #[cfg(feature = "sandbox")]

@@ -1,0 +1,180 @@
+//! A run among others and in front of a person: the lock between passes, gaps, the question of `apply`, `--pool`.
+
+use std::fs::{File, OpenOptions};
+use std::io::Cursor;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::SignedDuration;
+use poolkeeper::cli::{ApplyArgs, Format, PlanArgs};
+use poolkeeper::commands::apply::{Console, apply};
+use poolkeeper::commands::plan::plan;
+use poolkeeper::desired::Desired;
+use poolkeeper::execute::ChainResult;
+use poolkeeper::exit::Usage;
+use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Source};
+use poolkeeper::plan::{Act, Chain, Plan};
+use poolkeeper::report::style::Style;
+use poolkeeper::run::{Audience, Ended, Options, Outside, run};
+use poolkeeper::sandbox::{Generation, Sandbox};
+use poolkeeper::settings::{Environment, Settings, now};
+use poolkeeper::world::{ActError, Done, World};
+
+use crate::scene::Scene;
+
+fn settings() -> Settings {
+    let (style, talk) = (Style::plain(), Style::plain());
+    Settings { desired_state: "desired-state".into(), verbose: 0, style, talk, terminal: true, env: Environment::default() }
+}
+
+fn apply_args() -> ApplyArgs {
+    ApplyArgs {
+        yes: false,
+        deadline: SignedDuration::from_secs(60),
+        until_converged: false,
+        allow_deletes: None,
+        allow_offline: None,
+        lock_timeout: SignedDuration::ZERO,
+        pool: Vec::new(),
+    }
+}
+
+/// Its `apply` with these answers: what it said.
+fn answered(scene: &Scene, world: &dyn World, answers: &str) -> String {
+    let (mut out, mut answers) = (Vec::new(), Cursor::new(answers.as_bytes().to_vec()));
+    let stopped = AtomicBool::new(false);
+    let console = Console { out: &mut out, answers: Some(&mut answers), stopped: &stopped, calls: &|| 0 };
+    apply(&apply_args(), &settings(), &scene.desired, world, console).expect("a code");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn another_run_between_two_passes_is_waited_for() {
+    let scene = Scene::new(Generation::J2_462);
+    let path = scene.desired.controller.lock_file.clone();
+    let other: Mutex<(u32, Option<File>)> = Mutex::default();
+    // The other one takes the lock in the first pause, and lets it go in the fifth.
+    let pause = |time: SignedDuration| {
+        scene.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
+        let mut other = other.lock().unwrap_or_else(PoisonError::into_inner);
+        other.0 += 1;
+        if other.0 == 1 {
+            let file = OpenOptions::new().append(true).open(&path).expect("made by the first pass");
+            file.try_lock().expect("nobody holds it in a pause");
+            other.1 = Some(file);
+        } else if other.0 == 5 {
+            other.1 = None;
+        }
+    };
+    let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
+    let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
+    let summary = run(&scene.desired, &scene.world, &Options::default(), outside, &scene).expect("what it began, it ends");
+    assert_eq!((summary.created, summary.ended), (2, Some(Ended::Converged)));
+    scene.assert_settled();
+}
+
+#[test]
+fn a_run_that_gets_no_second_pass_still_says_what_it_did() {
+    let scene = Scene::new(Generation::J2_462);
+    let path = scene.desired.controller.lock_file.clone();
+    let other: Mutex<Option<File>> = Mutex::default();
+    let pause = |time: SignedDuration| {
+        scene.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
+        let mut other = other.lock().unwrap_or_else(PoisonError::into_inner);
+        if other.is_none() {
+            let file = OpenOptions::new().append(true).open(&path).expect("made by the first pass");
+            file.try_lock().expect("nobody holds it in a pause");
+            *other = Some(file);
+        }
+    };
+    let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
+    let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
+    let options = Options { deadline: Some(SignedDuration::from_secs(50)), ..Options::default() };
+    let summary = run(&scene.desired, &scene.world, &options, outside, &scene).expect("it has begun");
+    assert_eq!((summary.created, summary.ended), (2, Some(Ended::Deadline)));
+    assert!(summary.last.as_ref().is_some_and(|plan: &Plan| !plan.pools.is_empty()));
+}
+
+#[test]
+fn a_gap_fails_nothing() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.pool().min_ready = 1;
+    scene.world.begin_outage(Source::Target(Scene::target()), "connect timed out after 10s");
+    let summary = scene.timer();
+    assert_eq!((summary.created, summary.failed), (1, 0), "registration waits: that is no failure");
+    scene.world.end_outage(&Source::Target(Scene::target()));
+    scene.converge();
+    scene.assert_settled();
+}
+
+/// Half a minute goes by after each look at it.
+struct Later<'a>(&'a Sandbox);
+
+impl World for Later<'_> {
+    fn lists(&self, desired: &Desired) -> Lists {
+        let lists = self.0.lists(desired);
+        self.0.tick(30);
+        lists
+    }
+    fn answer(&self, ask: &Ask) -> Result<Answer, Gap> {
+        self.0.answer(ask)
+    }
+    fn read(&self, object: &Object) -> Result<Fresh, Gap> {
+        self.0.read(object)
+    }
+    fn act(&self, act: &Act) -> Result<Done, ActError> {
+        self.0.act(act)
+    }
+}
+
+/// Says yes to the first pass alone.
+struct Once;
+
+impl Audience for Once {
+    fn approve(&self, _plan: &Plan, pass: u32) -> bool {
+        pass == 1
+    }
+    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+}
+
+#[test]
+fn a_person_is_asked_before_the_first_change_whichever_pass_makes_it() {
+    let mut scene = Scene::new(Generation::J2_462);
+    // `apply` looks at the wall's clock.
+    scene.world = Sandbox::for_desired(&scene.desired, Generation::J2_462, now(), 1);
+    let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
+    let outside = Outside { clock: &clock, pause: &|_| {}, stopped: &stopped };
+    run(&scene.desired, &scene.world, &Options::default(), outside, &Once).expect("the lock is free");
+    assert_eq!(scene.names().len(), 2);
+    assert!(scene.plan().is_empty(), "they boot, and nothing is to be done now");
+
+    let said = answered(&scene, &Later(&scene.world), "n\n");
+    assert!(said.ends_with("Apply? [y/N] contint: nothing was changed\n"), "{said}");
+    assert!(scene.servers().iter().all(|server| !server.metadata.contains_key("poolkeeper_hostkey")));
+}
+
+#[test]
+fn an_end_instead_of_an_answer_is_a_no_on_a_line_of_its_own() {
+    let scene = Scene::new(Generation::J2_462);
+    for answer in ["", "n\n", "maybe\n"] {
+        let said = answered(&scene, &scene.world, answer);
+        assert!(said.ends_with("contint: nothing was changed\n"), "{said}");
+        assert_eq!(said.ends_with("[y/N] \ncontint: nothing was changed\n"), answer.is_empty(), "{said}");
+    }
+    assert!(scene.names().is_empty());
+}
+
+#[test]
+fn a_pool_that_is_not_there_is_a_slip_of_the_pen() {
+    let scene = Scene::new(Generation::J2_462);
+    let args = PlanArgs {
+        format: Format::Text,
+        exit_code: false,
+        allow_deletes: None,
+        allow_offline: None,
+        pool: vec!["ci-jesie".into()],
+    };
+    let error = plan(&args, &settings(), &scene.desired, &scene.world, &mut Vec::new()).expect_err("no such pool");
+    assert_eq!(error.to_string(), "--pool ci-jesie: there is no such pool (there are: ci-jessie)");
+    assert!(error.downcast_ref::<Usage>().is_some());
+}
