@@ -5,7 +5,8 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile
 
 demo: deps ## poolkeeper against an embedded OpenStack and Jenkins: nothing to set up, nothing real
-	cargo run --locked --quiet --features sandbox -- demo
+	cargo build --locked --features sandbox
+	@cargo run --locked --quiet --features sandbox -- demo
 
 test: deps ## everything that needs no network and no root
 	cargo fmt --check

@@ -18,15 +18,12 @@ use crate::settings::now;
 /// Seconds of the demo's one build: long enough to be seen in a listing.
 const BUILD: u32 = 3;
 
-/// The width of what the commands print: a common terminal's, wherever the output goes.
-const COLUMNS: &str = "100";
-
-/// `exe` is the binary that is shown.
-pub fn demo(out: &mut dyn Write, exe: &Path) -> anyhow::Result<()> {
+/// `exe` is the binary that is shown, `width` the columns of the screen that it is shown on.
+pub fn demo(out: &mut dyn Write, exe: &Path, width: usize) -> anyhow::Result<()> {
     let scratch = Scratch::new()?;
     let stage = Stage::set_up(&scratch.0, Generation::J2_462, now()).context("setting up the sandbox")?;
     let _wall_time = WallTime::start(&stage.world);
-    let mut show = Show { out, exe, stage: &stage, home: &scratch.0 };
+    let mut show = Show { out, exe, width, stage: &stage, home: &scratch.0 };
 
     show.say("An empty cloud, and a pool that should have two nodes ready:")?;
     show.run(&["plan"])?;
@@ -71,6 +68,7 @@ impl Drop for Scratch {
 struct Show<'a> {
     out: &'a mut dyn Write,
     exe: &'a Path,
+    width: usize,
     stage: &'a Stage,
     home: &'a Path,
 }
@@ -94,7 +92,7 @@ impl Show<'_> {
             .env_clear()
             .env("OS_CLIENT_CONFIG_FILE", &self.stage.clouds_yaml)
             .env("HOME", self.home)
-            .env("COLUMNS", COLUMNS)
+            .env("COLUMNS", self.width.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

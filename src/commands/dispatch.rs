@@ -51,7 +51,8 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         }
         #[cfg(feature = "sandbox")]
         Command::Demo => {
-            super::demo::demo(&mut out, &std::env::current_exe().context("finding poolkeeper's own program")?)?;
+            let exe = std::env::current_exe().context("finding poolkeeper's own program")?;
+            super::demo::demo(&mut out, &exe, settings.style.width)?;
             Ok(exit::DONE)
         }
         #[cfg(feature = "sandbox")]
@@ -142,10 +143,9 @@ fn live(desired: &Desired, settings: &Settings, timing: Timing) -> Live {
 
 /// Where openstacksdk looks, in its order. `./clouds.yaml` only for a person on a terminal.
 fn clouds_env(env: &Environment, terminal: bool) -> CloudsEnv {
-    let user = env.xdg_config_home.clone().or_else(|| Some(env.home.as_ref()?.join(".config")));
     CloudsEnv {
         vars: env.openstack.clone(),
-        user_config_dir: user.map(|dir| dir.join("openstack")),
+        user_config_dir: env.xdg_config_home.as_ref().map(|dir| dir.join("openstack")),
         home: env.home.clone(),
         site_dirs: ["/etc/xdg/openstack", "/etc/openstack"].map(Into::into).to_vec(),
         current_dir: terminal.then(|| ".".into()),
