@@ -14,7 +14,7 @@ use crate::desired::document::{Document, Go};
 use crate::desired::faults::{self, Fault, Severity};
 use crate::desired::parse::{self, Parsed};
 use crate::desired::tables::near;
-use crate::desired::{Controller, Desired, Pool, PoolImage, ScriptDir, SnapshotImage, TargetSecret};
+use crate::desired::{Controller, Desired, Pool, PoolImage, ScriptDir, SnapshotImage, TargetSecret, UserData};
 use crate::names::{ImageName, PoolName};
 
 use files::{Listing, Scripts};
@@ -296,7 +296,7 @@ impl Outside<'_> {
         });
         if let Some(value) = &mut pool.value {
             value.scripts = scripts.map(|(_, scripts)| scripts);
-            value.user_data = user_data;
+            value.user_data = user_data.map(UserData::new);
             self.private_key(doc, &mut value.private_key);
         }
     }

@@ -218,6 +218,9 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
     if let (true, Act::MarkOffline { .. }) = (outcome.is_done(), &action.act) {
         this_run.marked.insert(name.clone(), at);
     }
+    if let (true, Act::StartAgent(_)) = (outcome.is_done(), &action.act) {
+        this_run.started.insert(name.clone());
+    }
     if outcome.is_done() && takes_a_healthy_node(&chain.because) {
         this_run.retired.insert(name.clone());
     }

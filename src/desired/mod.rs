@@ -21,7 +21,7 @@ use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 pub use controller::{AddressChoice, Controller, Family, HostKeys, Limits, Provider, Target, TargetSecret};
 pub use image::SnapshotImage;
 pub use pool::{Agent, AgentMode, FlavorChoice, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};
-pub use scripts::{Digest, ScriptDir};
+pub use scripts::{Digest, ScriptDir, UserData};
 
 /// The whole desired state. Every reference in it has been checked: a pool's providers, target and image exist.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

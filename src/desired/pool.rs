@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{Digest, ScriptDir};
+use super::{Digest, ScriptDir, UserData};
 use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -33,7 +33,7 @@ pub struct Pool {
     pub private_key: PathBuf,
     pub ssh_port: u16,
     /// The file's text.
-    pub user_data: Option<String>,
+    pub user_data: Option<UserData>,
     pub executors: u32,
     pub single_use: bool,
     pub used_when: Vec<UsedWhen>,

@@ -36,6 +36,33 @@ impl serde::Serialize for ScriptDir {
     }
 }
 
+/// What a server is given at its first boot. It may carry passwords: shown and written as its digest alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserData(String);
+
+impl UserData {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: for Nova's create call, and for digests.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserData {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "UserData({})", Digest::of(&[&self.0]))
+    }
+}
+
+impl serde::Serialize for UserData {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        Digest::of(&[&self.0]).serialize(out)
+    }
+}
+
 /// The first 8 hex digits of a SHA-256: enough to tell that an input changed, short enough for a metadata value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
@@ -80,5 +107,6 @@ mod tests {
     fn debug_output_shows_no_content() {
         let dir = ScriptDir { files: BTreeMap::from([("ready.sh".to_owned(), b"hunter2".to_vec())]) };
         assert!(!format!("{dir:?}").contains("hunter2"));
+        assert!(!format!("{:?}", UserData::new("hunter2")).contains("hunter2"));
     }
 }

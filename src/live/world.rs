@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::http::Patience;
 use super::jenkins::Jenkins;
 use super::machine;
-use super::openstack::{self, Cloud};
+use super::openstack::{self, Cloud, CloudError};
 use crate::desired::{Desired, Target, TargetSecret};
 use crate::names::{ProviderName, TargetName};
 use crate::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Source};
@@ -43,7 +43,7 @@ impl Live {
     /// Reads clouds.yaml and the targets' secrets. Makes no call.
     pub fn new(desired: &Desired, around: Surroundings) -> Self {
         let clouds = desired.controller.providers.values().map(|provider| {
-            let cloud = Cloud::new(provider, &around.openstack).map_err(|error| error.to_string());
+            let cloud = Cloud::new(provider, &around.openstack).map_err(|error| with_hint(&error));
             (provider.name.clone(), cloud)
         });
         let patience = around.openstack.patience.clone();
@@ -88,6 +88,10 @@ fn jenkins(target: &Target, patience: &Patience) -> Result<Jenkins, String> {
     };
     let secret = secret(path)?;
     Jenkins::new(target, secret, is_token, JENKINS_TIMEOUT, patience.clone()).map_err(|error| error.to_string())
+}
+
+fn with_hint(error: &CloudError) -> String {
+    error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
 }
 
 /// A secret's file, without the line's end that editors leave.

@@ -65,6 +65,12 @@ impl Observed {
         self.answers.get(at)?.1.as_ref().ok()
     }
 
+    /// It was asked, and not answered.
+    pub fn is_gap(&self, ask: &Ask) -> bool {
+        let at = self.answers.binary_search_by(|(asked, _)| asked.cmp(ask)).ok();
+        at.and_then(|at| self.answers.get(at)).is_some_and(|(_, answer)| answer.is_err())
+    }
+
     /// Every gap: of the lists first, then of the answers.
     pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
         let providers = self.lists.providers.values().filter_map(|list| list.as_ref().err());

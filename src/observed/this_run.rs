@@ -20,6 +20,8 @@ pub struct ThisRun {
     pub names: BTreeSet<NodeName>,
     /// When this run marked an agent offline: a build may have begun until then.
     pub marked: BTreeMap<NodeName, Timestamp>,
+    /// Inbound agents that this run started: one that died again is the next run's, so that no run turns in a circle.
+    pub started: BTreeSet<NodeName>,
     /// Tries of failed machines that were not kept for want of room.
     pub tries: Vec<Tried>,
 }

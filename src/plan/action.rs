@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Because, Expects};
-use crate::desired::{AgentMode, Digest, ScriptDir};
+use crate::desired::{AgentMode, Digest, ScriptDir, UserData};
 use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::node::Times;
 use crate::observed::{HostKey, Login, Mark};
@@ -72,7 +72,7 @@ pub struct CreateServer {
     pub key_name: Option<String>,
     pub config_drive: bool,
     #[serde(skip)]
-    pub user_data: Option<String>,
+    pub user_data: Option<UserData>,
     /// All marks of the create call.
     pub marks: BTreeMap<Mark, String>,
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::drift::drifted;
 use super::need;
 use crate::desired::{Desired, Launcher, Pool, Provider};
-use crate::names::{NodeName, PoolName};
+use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::join::config_tells_more;
 use crate::node::{AgentSight, Joined, Node, State, join, name};
 use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
@@ -32,7 +32,7 @@ pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp
     }
     let drifted = drifted(desired, &observed, &joined, now);
     let counts = need::counts(desired, &observed, &joined, &drifted, now);
-    asks.extend(for_creating(desired, &counts));
+    asks.extend(for_creating(desired, lists, &counts));
     asks.extend(configs(desired, lists, &joined));
     asks
 }
@@ -82,10 +82,11 @@ fn configs(desired: &Desired, lists: &Lists, joined: &Joined<'_>) -> BTreeSet<As
 }
 
 /// What a create call is made of, only when there may be one.
-fn for_creating(desired: &Desired, counts: &BTreeMap<PoolName, need::Counts>) -> BTreeSet<Ask> {
+fn for_creating(desired: &Desired, lists: &Lists, counts: &BTreeMap<PoolName, need::Counts>) -> BTreeSet<Ask> {
     let short = desired.pools.values().filter(|pool| counts.get(&pool.name).is_some_and(|counts| counts.need() > 0));
     let mut asks = BTreeSet::new();
-    for provider in short.flat_map(|pool| &pool.providers) {
+    let seen = |provider: &&ProviderName| matches!(lists.providers.get(*provider), Some(Ok(_)));
+    for provider in short.flat_map(|pool| &pool.providers).filter(seen) {
         asks.insert(Ask::Flavors(provider.clone()));
         asks.insert(Ask::Limits(provider.clone()));
         if desired.provider(provider).is_some_and(|provider| !provider.networks.is_empty()) {

@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-
 use super::{Because, Chain};
 use crate::desired::Desired;
 use crate::desired::units::Share;
-use crate::node::Joined;
-use crate::node::mass_offline::{MassOffline, mass_offline};
+use crate::node::mass_offline::MassOffline;
 use crate::observed::Observed;
 
 /// Up to this many healthy nodes go in one run whatever the share says: a pool of four that is lowered to two is no accident.
@@ -66,14 +63,15 @@ impl Refusal {
 }
 
 /// Targets that miss too many agents at one time, as refusals.
-pub fn offline(desired: &Desired, joined: &Joined<'_>, now: Timestamp) -> Vec<Refusal> {
+pub fn offline(desired: &Desired, missing: Vec<MassOffline>) -> Vec<Refusal> {
     let share = desired.controller.limits.mass_offline;
-    mass_offline(desired, &joined.nodes, now).into_iter().map(|mass| Refusal::Offline { mass, share }).collect()
+    missing.into_iter().map(|mass| Refusal::Offline { mass, share }).collect()
 }
 
-/// Whether a chain takes down a node that works, and that nobody asked to go one by one.
+/// Whether a chain takes down a node that works or may work: nobody asked for it to go one by one. An agent without a server
+/// is one too: its server may be where nobody looks any more.
 pub fn takes_a_healthy_node(because: &Because) -> bool {
-    matches!(because, Because::Surplus | Because::PoolRemoved | Because::Orphan | Because::Drift(_))
+    matches!(because, Because::Surplus | Because::PoolRemoved | Because::Orphan | Because::LoneAgent | Because::Drift(_))
 }
 
 /// The chains that may be done, and the refusal that held back the rest.

@@ -174,6 +174,11 @@ impl<'a> Room<'a> {
         self.create(pool, provider, image, flavor, networks, attempt)
     }
 
+    /// Not asked yet, or not answered: only the first is for the next pass.
+    fn unseen(&self, ask: &Ask, provider: &Provider) -> WaitsFor {
+        if self.observed.is_gap(ask) { WaitsFor::Gap(provider.name.to_string()) } else { WaitsFor::NextPass }
+    }
+
     fn image(&self, pool: &Pool, provider: &Provider) -> Result<&'a Image, WaitsFor> {
         let name = match &pool.image {
             PoolImage::Glance(name) => name.as_str(),
@@ -187,8 +192,9 @@ impl<'a> Room<'a> {
     }
 
     fn flavor(&self, choice: &FlavorChoice, provider: &Provider) -> Result<&'a Flavor, WaitsFor> {
-        let Some(Answer::Flavors(flavors)) = self.observed.answer(&Ask::Flavors(provider.name.clone())) else {
-            return Err(WaitsFor::NextPass);
+        let ask = Ask::Flavors(provider.name.clone());
+        let Some(Answer::Flavors(flavors)) = self.observed.answer(&ask) else {
+            return Err(self.unseen(&ask, provider));
         };
         let found = match choice {
             FlavorChoice::Name(name) => flavors.iter().find(|flavor| flavor.name == *name),
@@ -204,8 +210,9 @@ impl<'a> Room<'a> {
         if provider.networks.is_empty() {
             return Ok(Vec::new());
         }
-        let Some(Answer::Networks(seen)) = self.observed.answer(&Ask::Networks(provider.name.clone())) else {
-            return Err(WaitsFor::NextPass);
+        let ask = Ask::Networks(provider.name.clone());
+        let Some(Answer::Networks(seen)) = self.observed.answer(&ask) else {
+            return Err(self.unseen(&ask, provider));
         };
         let found = provider.networks.iter().map(|wanted| {
             let network = seen.iter().find(|network| network.id.as_str() == wanted || network.name == *wanted);
@@ -215,7 +222,9 @@ impl<'a> Room<'a> {
     }
 
     fn quota(&self, flavor: &Flavor, provider: &Provider) -> Result<(), WaitsFor> {
-        let Some(quota) = self.quotas.get(&provider.name) else { return Err(WaitsFor::NextPass) };
+        let Some(quota) = self.quotas.get(&provider.name) else {
+            return Err(self.unseen(&Ask::Limits(provider.name.clone()), provider));
+        };
         let wanted =
             [("instances", quota.instances, 1), ("cores", quota.cores, flavor.vcpus), ("MiB of RAM", quota.ram, flavor.ram)];
         match wanted.into_iter().find(|(_, headroom, need)| headroom.left() < *need) {

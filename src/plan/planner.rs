@@ -8,6 +8,7 @@ use super::backoff::{BackOff, back_offs};
 use super::brakes::{self, brake};
 use super::launch::{Room, launches};
 use super::need::{self, Counts, Load};
+use super::retire::Sight;
 use super::steps::Steps;
 use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
@@ -16,6 +17,7 @@ use super::{
 use super::{drift, surplus};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::node::mass_offline::mass_offline;
 use crate::node::{Joined, Node, State, join};
 use crate::observed::{Computer, Observed};
 
@@ -34,9 +36,11 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     going.extend(surplus::first_without_room(&counts, &joined, &drifted, &launches.waits, &back_offs));
     let in_the_way = in_the_way(&joined, &back_offs, &launches.waits, now);
 
+    let missing = mass_offline(desired, &joined.nodes, now);
+    let mass_targets = missing.iter().map(|mass| mass.target.clone()).collect();
+    let sight = Sight { desired, observed, mass_offline: &mass_targets, now };
     let (mut chains, mut waits) = (Vec::new(), Vec::new());
-    let steps =
-        Steps { desired, observed, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way, now };
+    let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way };
     for node in &joined.nodes {
         match steps.of(node) {
             Ok(Some(chain)) => chains.push(chain),
@@ -58,7 +62,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     }
     chains.sort_by(|a, b| (a.verb, &a.subject).cmp(&(b.verb, &b.subject)));
     waits.sort_by(|a, b| a.subject.cmp(&b.subject));
-    let mut refusals = brakes::offline(desired, &joined, now);
+    let mut refusals = brakes::offline(desired, missing);
     refusals.extend(over_limit);
     let pools = pool_lines(counts, launches.waits);
     Plan { head, gaps: observed.gaps().cloned().collect(), refusals, healthy, chains, pools, waits }

@@ -1,6 +1,6 @@
 //! The way down, the only one: facts written as marks, the agent offline, looked at again in a later pass, then removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,6 +8,7 @@ use super::prepare::first_online;
 use super::{Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, MarkExpects, ServerExpects, Subject, Verb, WaitsFor};
 use crate::desired::units::since;
 use crate::desired::{Desired, UsedWhen};
+use crate::names::TargetName;
 use crate::node::{AgentSight, Node, State};
 use crate::observed::agent::OUR_MESSAGE;
 use crate::observed::{Computer, Mark, Observed, ServerStatus, marks};
@@ -19,20 +20,38 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(2);
 pub type Step = Result<Chain, WaitsFor>;
 
 /// What is done for a node that is used, failed, orphaned or retiring.
-pub fn removal(desired: &Desired, observed: &Observed, node: &Node<'_>, because: Because, now: Timestamp) -> Step {
-    Down { desired, observed, node, now }.removal(because)
+pub fn removal(sight: Sight<'_>, node: &Node<'_>, because: Because) -> Step {
+    Down::of(sight, node).removal(because)
 }
 
 /// Facts seen for the first time, and a busy node's mark against a second build. None: nothing new.
-pub fn facts(desired: &Desired, observed: &Observed, node: &Node<'_>, now: Timestamp) -> Option<Chain> {
-    Down { desired, observed, node, now }.facts()
+pub fn facts(sight: Sight<'_>, node: &Node<'_>) -> Option<Chain> {
+    Down::of(sight, node).facts()
+}
+
+/// What every node's way down is decided from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'d> {
+    pub desired: &'d Desired,
+    pub observed: &'d Observed,
+    /// Targets that miss most of their agents.
+    pub mass_offline: &'d BTreeSet<TargetName>,
+    pub now: Timestamp,
 }
 
 struct Down<'d, 'a> {
     desired: &'d Desired,
     observed: &'d Observed,
+    mass_offline: &'d BTreeSet<TargetName>,
     node: &'d Node<'a>,
     now: Timestamp,
+}
+
+impl<'d, 'a> Down<'d, 'a> {
+    fn of(sight: Sight<'d>, node: &'d Node<'a>) -> Self {
+        let Sight { desired, observed, mass_offline, now } = sight;
+        Self { desired, observed, mass_offline, node, now }
+    }
 }
 
 impl Down<'_, '_> {
@@ -61,7 +80,9 @@ impl Down<'_, '_> {
         let used = matches!(node.state, State::Used(_));
         if !used {
             // Intent before act; a used node carries `used` instead until it is seen idle and offline.
-            actions.extend(self.mark_retire(because, None));
+            // Retirement cannot be taken back: that an agent is gone must be so at a second look, too.
+            let gone = (node.state == State::Orphan).then(|| self.agent_is(AgentIs::Absent)).flatten();
+            actions.extend(self.mark_retire(because, gone));
         }
         if node.agent.computer().is_some_and(Computer::online) {
             actions.extend(self.mark_offline(because));
@@ -211,10 +232,15 @@ impl Down<'_, '_> {
     }
 
     fn lost_while_busy(&self) -> bool {
-        self.node.state == State::Busy && self.node.agent.computer().is_some_and(Computer::channel_lost)
+        // While most of its target's agents are missing nobody's grace begins.
+        let mass = self.node.target().is_some_and(|target| self.mass_offline.contains(target));
+        self.node.state == State::Busy && !mass && self.node.agent.computer().is_some_and(Computer::channel_lost)
     }
 
     fn is_back(&self) -> bool {
-        self.node.marks.lost.is_some() && self.node.agent.computer().is_some_and(Computer::online)
+        // Of a server that is not ACTIVE an agent may look online until the controller's own time-out.
+        self.node.marks.lost.is_some()
+            && self.node.server.status == ServerStatus::Active
+            && self.node.agent.computer().is_some_and(Computer::online)
     }
 }

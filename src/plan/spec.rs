@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::desired::{AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Launcher, Pool, PoolImage, Provider};
+use crate::desired::{AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Launcher, Pool, PoolImage, Provider, UserData};
 
 /// The version of the digests below. A spec of another version is never drift: its nodes age out.
 const VERSION: &str = "v1";
@@ -28,7 +28,7 @@ fn inputs(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
         PoolImage::Glance(name) => Digest::of(&["glance", name]),
     };
     let data = Digest::of(&[
-        pool.user_data.as_deref().unwrap_or_default(),
+        pool.user_data.as_ref().map_or("", UserData::expose),
         provider.key_name.as_deref().unwrap_or_default(),
         if provider.config_drive { "config-drive" } else { "" },
     ]);

@@ -7,26 +7,23 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::BackOff;
 use super::drift::Drifted;
 use super::prepare::next_step;
-use super::retire::{facts, removal};
+use super::retire::{Sight, facts, removal};
 use super::{Action, Because, Chain, WaitsFor};
-use crate::desired::Desired;
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName, ServerId};
 use crate::node::{AgentSight, KeptWhy, Node, State, UsedWhy};
-use crate::observed::{Observed, Refused};
+use crate::observed::Refused;
 
 /// What the steps of all nodes are decided from.
 #[derive(Debug)]
 pub struct Steps<'s> {
-    pub desired: &'s Desired,
-    pub observed: &'s Observed,
+    pub sight: Sight<'s>,
     pub back_offs: &'s BTreeMap<(PoolName, ProviderName), BackOff>,
     pub drifted: &'s Drifted,
     /// Idle nodes that are more than wanted.
     pub going: &'s BTreeSet<ServerId>,
     /// Kept failed machines whose room the next try needs.
     pub in_the_way: &'s BTreeSet<ServerId>,
-    pub now: Timestamp,
 }
 
 /// A chain, nothing, or what the node waits for.
@@ -40,7 +37,7 @@ impl Steps<'_> {
     fn by_state(&self, node: &Node<'_>) -> Step {
         let removed = node.pool.is_none();
         match &node.state {
-            State::Used(why) => self.down(node, Because::Used { why: why.clone(), idle: idle(node, why, self.now) }),
+            State::Used(why) => self.down(node, Because::Used { why: why.clone(), idle: idle(node, why, self.sight.now) }),
             State::Orphan => self.down(node, Because::Orphan),
             State::Retiring(why) => self.down(node, Because::Retiring(why.clone())),
             State::Failed(why) => self.failed(node, Because::Failed(why.clone())),
@@ -60,8 +57,9 @@ impl Steps<'_> {
             State::ToRegister if node.agent == AgentSight::Gap => {
                 Err(WaitsFor::Gap(node.target().map_or_else(|| "its target".to_owned(), ToString::to_string)))
             }
+            State::Joining { start: true } if self.sight.observed.this_run.started.contains(&node.name) => Err(WaitsFor::Online),
             State::Booting { up: Some(_) } | State::ToRegister | State::Joining { start: true } => {
-                next_step(self.desired, node, self.now).map(Some).ok_or(WaitsFor::Gap("its target".to_owned()))
+                next_step(self.sight.desired, node, self.sight.now).map(Some).ok_or(WaitsFor::Gap("its target".to_owned()))
             }
             State::Lost { until } => {
                 self.noted(node).map(Some).ok_or(until.map_or(WaitsFor::LaterPass, |until| WaitsFor::Return { until }))
@@ -79,11 +77,11 @@ impl Steps<'_> {
     }
 
     fn down(&self, node: &Node<'_>, because: Because) -> Step {
-        removal(self.desired, self.observed, node, because, self.now).map(Some)
+        removal(self.sight, node, because).map(Some)
     }
 
     fn noted(&self, node: &Node<'_>) -> Option<Chain> {
-        facts(self.desired, self.observed, node, self.now)
+        facts(self.sight, node)
     }
 
     /// The newest failed machine of a pool in a provider stays as the mark of back-off; the others go at once.
@@ -104,7 +102,7 @@ impl Steps<'_> {
         // A pool that is gone or wants nothing needs no back-off.
         node.pool.filter(|pool| pool.min_ready > 0)?;
         let BackOff { until, attempt, why, .. } = back_off.clone();
-        if self.now >= until && back_off.trying > 0 {
+        if self.sight.now >= until && back_off.trying > 0 {
             return Some(WaitsFor::Online);
         }
         Some(WaitsFor::BackOff { until, attempt, why })
@@ -129,7 +127,7 @@ impl Steps<'_> {
     fn not_refused(&self, chain: Option<Chain>) -> Step {
         let Some(chain) = chain else { return Ok(None) };
         let name = &chain.subject.name;
-        let refused = |action: &Action| self.observed.this_run.refused.get(&Refused::Act(action.act.kind(), name.clone()));
+        let refused = |action: &Action| self.sight.observed.this_run.refused.get(&Refused::Act(action.act.kind(), name.clone()));
         match chain.actions.iter().find_map(refused) {
             Some(said) => Err(WaitsFor::Refused(said.clone())),
             None => Ok(Some(chain)),

@@ -321,7 +321,7 @@ fn new_server(create: &CreateServer) -> NewServer {
         availability_zone: create.availability_zone.clone(),
         key_name: create.key_name.clone(),
         config_drive: create.config_drive,
-        user_data: create.user_data.clone().map(Into::into),
+        user_data: create.user_data.as_ref().map(|data| data.expose().into()),
         metadata: create.marks.iter().map(|(mark, value)| (mark.key().to_owned(), value.clone())).collect(),
     }
 }

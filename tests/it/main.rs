@@ -11,6 +11,8 @@ mod http_server;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;
+#[cfg(feature = "sandbox")]
+mod lies;
 mod loader;
 mod machine;
 mod openstack;

@@ -124,7 +124,7 @@ pub(crate) fn wanted() -> CreateServer {
         availability_zone: Some("nova".to_owned()),
         key_name: None,
         config_drive: true,
-        user_data: Some("#!/bin/sh\n# hunter2".to_owned()),
+        user_data: Some(poolkeeper::desired::UserData::new("#!/bin/sh\n# hunter2")),
         marks: BTreeMap::from([(Mark::Controller, "contint".to_owned())]),
     }
 }

@@ -88,7 +88,7 @@ impl Wire {
             availability_zone: None,
             key_name: None,
             config_drive: true,
-            user_data: Some("#cloud-config\n".into()),
+            user_data: Some(poolkeeper::desired::UserData::new("#cloud-config\n")),
             marks: BTreeMap::from([(Mark::Controller, "contint".to_owned())]),
         };
         match self.cloud.create_server(&wanted) {

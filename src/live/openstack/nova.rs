@@ -197,7 +197,7 @@ fn create_body(wanted: &CreateServer, networks_required: bool) -> Value {
         set("key_name", Value::from(key.as_str()));
     }
     if let Some(data) = user_data {
-        set("user_data", Value::from(base64::engine::general_purpose::STANDARD.encode(data)));
+        set("user_data", Value::from(base64::engine::general_purpose::STANDARD.encode(data.expose())));
     }
     json!({"server": server})
 }

@@ -129,7 +129,7 @@ fn looking_closer_changes_no_state() {
 #[test]
 fn json_has_the_same_facts_and_no_content_of_files() {
     let (mut scene, name) = filled();
-    scene.pool().user_data = Some("password: hunter2".to_owned());
+    scene.pool().user_data = Some(poolkeeper::desired::UserData::new("password: hunter2"));
     scene.pool().min_ready = 3;
     scene.world.mark_gearman(&Scene::target(), &name);
     let text = explain(&scene, &name, Format::Json).expect("a node");
