@@ -13,6 +13,7 @@ use crate::names::PoolName;
 use crate::observe::observe;
 use crate::observed::{Launched, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
+use crate::plan::need::listed;
 use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
 use crate::world::{ActErrorKind, Done, World};
 
@@ -116,6 +117,7 @@ pub fn run(
         };
         let observed = observe(world, desired, &this_run, outside.clock);
         let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
+        this_run.note_listed(&listed(&observed));
         this_run.healthy_at_start.get_or_insert(plan.healthy);
         if let Some(approved) = &approved {
             plan = Approved::within(approved, plan, &this_run);
@@ -212,7 +214,7 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
         };
         if let Some(server) = server {
             let (pool, provider) = (create.pool.clone(), create.provider.clone());
-            this_run.launched.push(Launched { name: create.name.clone(), pool, provider, at, server });
+            this_run.launched.push(Launched { name: create.name.clone(), pool, provider, at, server, listed: false });
         }
     }
     if let (true, Act::MarkOffline { .. }) = (outcome.is_done(), &action.act) {

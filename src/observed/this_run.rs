@@ -41,6 +41,8 @@ pub struct Launched {
     pub at: Timestamp,
     /// None when the call was not answered.
     pub server: Option<ServerId>,
+    /// A list of this run showed it: from then on the lists alone tell whether it is there.
+    pub listed: bool,
 }
 
 /// What a refusal holds for: one object and kind of action, or creates of one pool in one provider.
@@ -57,10 +59,19 @@ pub enum Refused {
 pub const UNLISTED_SECONDS: i64 = 60;
 
 impl ThisRun {
+    /// What a list shows needs no counting by this run any more.
+    pub fn note_listed(&mut self, listed: &BTreeSet<&str>) {
+        for launched in &mut self.launched {
+            launched.listed |= listed.contains(launched.name.as_str());
+        }
+    }
+
     /// Creates of this run that still count although no list shows them.
     pub fn unlisted<'a>(&'a self, listed: &'a BTreeSet<&str>, now: Timestamp) -> impl Iterator<Item = &'a Launched> {
         self.launched.iter().filter(move |launched| {
-            !listed.contains(launched.name.as_str()) && now.duration_since(launched.at).as_secs() < UNLISTED_SECONDS
+            !launched.listed
+                && !listed.contains(launched.name.as_str())
+                && now.duration_since(launched.at).as_secs() < UNLISTED_SECONDS
         })
     }
 }
