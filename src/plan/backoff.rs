@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::WaitsFor;
 use crate::names::{PoolName, ProviderName, ServerId};
 use crate::node::{Joined, Node, State};
 use crate::observed::{AgentMark, ThisRun};
@@ -33,6 +34,16 @@ impl BackOff {
             Self { over: true, .. } => u32::MAX,
             Self { until, trying, .. } if now >= *until => 1_u32.saturating_sub(*trying),
             Self { .. } => 0,
+        }
+    }
+
+    /// What the kept machine waits for, and the pool that may have no more now. `launched`: in this pass.
+    pub fn waits(&self, launched: u32, now: Timestamp) -> WaitsFor {
+        let Self { kept: _, attempt, until, why, trying, over: _ } = self.clone();
+        if now >= until && trying + launched > 0 {
+            WaitsFor::Try { attempt, why }
+        } else {
+            WaitsFor::BackOff { until, attempt, why }
         }
     }
 }

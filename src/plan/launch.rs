@@ -162,8 +162,7 @@ impl<'a> Room<'a> {
         if let Some(back_off) = back_off {
             let launched = self.launched_from.get(&key).copied().unwrap_or_default();
             if back_off.allows(self.now) <= launched {
-                let BackOff { until, attempt, why, .. } = back_off.clone();
-                return Err(WaitsFor::BackOff { until, attempt, why });
+                return Err(back_off.waits(launched, self.now));
             }
         }
         let image = self.image(pool, provider)?;

@@ -128,6 +128,11 @@ impl WaitsFor {
         matches!(self, Self::Build | Self::Person(_))
     }
 
+    /// Some limit of size is reached: what leaves makes room.
+    pub fn is_for_room(&self) -> bool {
+        matches!(self, Self::PoolFull { .. } | Self::ProviderFull { .. } | Self::Quota(_))
+    }
+
     /// Time of seconds to minutes ends it, without a person or an unseen service.
     pub fn is_under_way(&self) -> bool {
         match self {
@@ -151,6 +156,8 @@ impl WaitsFor {
             | Self::Limit
             | Self::Quota(_)
             | Self::BackOff { .. }
+            // The machine's own wait tells whether it moves.
+            | Self::Try { .. }
             | Self::NoImage(_)
             | Self::NoFlavor(_)
             | Self::NoNetwork(_)

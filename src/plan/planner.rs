@@ -86,7 +86,7 @@ fn in_the_way(
     waits: &BTreeMap<PoolName, WaitsFor>,
     now: Timestamp,
 ) -> BTreeSet<ServerId> {
-    let full = |pool: &PoolName| matches!(waits.get(pool), Some(WaitsFor::PoolFull { .. } | WaitsFor::ProviderFull { .. }));
+    let full = |pool: &PoolName| waits.get(pool).is_some_and(WaitsFor::is_for_room);
     let kept = joined.nodes.iter().filter(|node| {
         let key = node.pool_name().map(|pool| (pool.clone(), node.provider.clone()));
         let back_off = key.as_ref().and_then(|key| back_offs.get(key));

@@ -103,6 +103,11 @@ pub enum WaitsFor {
         attempt: u32,
         why: String,
     },
+    /// After a back-off: what becomes of the one machine that is on its way.
+    Try {
+        attempt: u32,
+        why: String,
+    },
     NoImage(String),
     NoFlavor(String),
     NoNetwork(String),
@@ -169,6 +174,7 @@ impl fmt::Display for WaitsFor {
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
+            Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
             Self::NoFlavor(name) => write!(out, "a flavor `{name}`"),
             Self::NoNetwork(name) => write!(out, "a network `{name}`"),

@@ -101,11 +101,7 @@ impl Steps<'_> {
         let back_off = self.back_offs.get(&key).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
         // A pool that is gone or wants nothing needs no back-off.
         node.pool.filter(|pool| pool.min_ready > 0)?;
-        let BackOff { until, attempt, why, .. } = back_off.clone();
-        if self.sight.now >= until && back_off.trying > 0 {
-            return Some(WaitsFor::Online);
-        }
-        Some(WaitsFor::BackOff { until, attempt, why })
+        Some(back_off.waits(0, self.sight.now))
     }
 
     fn ready(&self, node: &Node<'_>) -> Step {

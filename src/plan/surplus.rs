@@ -31,7 +31,7 @@ pub fn first_without_room(
     waits: &BTreeMap<PoolName, WaitsFor>,
     back_offs: &BTreeMap<(PoolName, ProviderName), BackOff>,
 ) -> BTreeSet<ServerId> {
-    let full = waits.iter().filter(|(_, waits)| matches!(waits, WaitsFor::PoolFull { .. } | WaitsFor::ProviderFull { .. }));
+    let full = waits.iter().filter(|(_, waits)| waits.is_for_room());
     let mut going = BTreeSet::new();
     for (pool, _) in full {
         let nobody_missing = counts.get(pool).is_some_and(|counts| counts.all_ready() + counts.coming >= counts.want);

@@ -216,7 +216,7 @@ fn next(explained: &Explanation) -> Vec<String> {
                 lines.push(refusal.to_string());
                 lines.push(refusal.meaning());
             }
-            lines.extend(then(waits_for, failed).map(str::to_owned));
+            lines.extend(then(waits_for).map(str::to_owned));
             lines
         }
     };
@@ -234,12 +234,11 @@ fn by_next_run(verb: Verb) -> &'static str {
 }
 
 /// What follows once that has come, or what else ends the wait.
-fn then(waits_for: &WaitsFor, failed: bool) -> Option<&'static str> {
+fn then(waits_for: &WaitsFor) -> Option<&'static str> {
     match waits_for {
         WaitsFor::Boot => Some("then SSH is looked for; failed after launch-timeout"),
         WaitsFor::Ssh => Some("then its host key is pinned and its ready script starts; failed after boot-timeout"),
         WaitsFor::Script => Some("then its agent is registered; failed after ready-timeout"),
-        WaitsFor::Online if failed => Some("then this one, kept as the mark of back-off, is deleted"),
         WaitsFor::Online => Some("then it is ready; failed after online-timeout"),
         WaitsFor::Build => Some("then it is used and deleted, or ready again where a node is not for a single use"),
         WaitsFor::Person(_) => Some("kept meanwhile, and counted as no ready node"),
@@ -247,6 +246,7 @@ fn then(waits_for: &WaitsFor, failed: bool) -> Option<&'static str> {
         WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),
+        WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
         WaitsFor::Replacement(_) => Some("then it is deleted"),
         WaitsFor::Paused(_)

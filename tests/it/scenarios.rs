@@ -180,6 +180,37 @@ fn failed_machines_are_backed_off_from_and_replaced_once_one_gets_ready() {
     }
 }
 
+/// The mark of back-off takes part of the quota that the next try needs.
+#[test]
+fn without_quota_beside_it_the_failed_machine_goes_before_the_next_try() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.pool().min_ready = 1;
+    let pool = scene.pool().name.clone();
+    scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").limits.instances = Some(1));
+    scene.world.pool_fate(&pool, Fate { build: BuildFate::Error("No valid host was found".into()), ..Fate::default() });
+    scene.converge();
+    let failed = scene.names();
+    assert_eq!(scene.converge().deleted, 0, "kept while the back-off lasts");
+
+    scene.world.pool_fate(&pool, Fate::default());
+    scene.world.tick(60);
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.deleted, scene.agents().len()), (1, 1, 1));
+    assert_ne!(scene.names(), failed);
+    scene.assert_settled();
+}
+
+#[test]
+fn a_machine_that_came_and_went_in_one_run_is_not_coming_any_more() {
+    let mut scene = Scene::new(Generation::J2_462);
+    let pool = scene.pool().name.clone();
+    scene.world.pool_fate(&pool, Fate { build: BuildFate::Error("No valid host was found".into()), ..Fate::default() });
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.deleted), (2, 1), "one is kept as the mark of back-off");
+    let counts = summary.last.expect("a plan").pools[0].counts;
+    assert_eq!((counts.coming, counts.failed), (0, 1));
+}
+
 #[test]
 fn a_run_killed_at_any_call_leaves_nothing_lost_doubled_or_leaked() {
     for drop in [Drop::BeforeEffect, Drop::AfterEffect] {
