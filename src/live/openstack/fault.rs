@@ -101,10 +101,11 @@ fn in_json(value: &Value) -> Option<String> {
     text(value).or_else(inner).or_else(listed).or_else(plain)
 }
 
-/// Nova: 403 (413 before Kilo). Neutron, and Nova on its behalf: 409 or 403.
+/// Nova: 403 (413 before Kilo), `Quota exceeded for ..` or `Maximum number of metadata items exceeds ..`. Neutron, and Nova on
+/// its behalf: 409 or 403.
 fn is_quota(status: u16, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    matches!(status, 403 | 409 | 413) && (message.contains("quota") || message.contains("maximum number of ports exceeded"))
+    matches!(status, 403 | 409 | 413) && (message.contains("quota") || message.contains("maximum number of "))
 }
 
 impl CallError {
@@ -142,7 +143,9 @@ impl CallError {
         let hint = match self.kind {
             CallErrorKind::Status { quota: true, .. } => "free some of the project's quota, or have it raised",
             CallErrorKind::Status { status: 401, .. } => "check the cloud's credentials in clouds.yaml",
-            CallErrorKind::Status { status: 403, .. } => "the user lacks a role in the project (`member` is enough)",
+            CallErrorKind::Status { status: 403, .. } if self.said.to_ascii_lowercase().contains("policy") => {
+                "the user lacks a role in the project (`member` is enough)"
+            }
             CallErrorKind::Status { status: 300..=399, .. } => "redirects are not followed: correct the endpoint's URL",
             CallErrorKind::NoAnswer { kind: HttpErrorKind::Tls, .. } => "name the authority's file in clouds.yaml: `cacert:`",
             CallErrorKind::NoAnswer { kind: HttpErrorKind::Dns | HttpErrorKind::Refused, .. } => {
