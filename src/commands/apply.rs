@@ -11,7 +11,7 @@ use crate::desired::Desired;
 use crate::execute::ChainResult;
 use crate::exit;
 use crate::plan::{Chain, Plan};
-use crate::report::plan_text::{gap_text, plan_text};
+use crate::report::plan_text::{gap_text, nothing_to_do, plan_text};
 use crate::report::progress::{chain_lines, done_line, waits_lines};
 use crate::report::style::Style;
 use crate::run::{Audience, Ended, Options, Outside, Summary, run, sleep};
@@ -102,7 +102,8 @@ impl<'a> Talk<'a> {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
             Some(plan) if summary.passes == 1 && plan.is_empty() => {
-                inner.out.write_all(plan_text(plan, self.style).as_bytes())?;
+                inner.out.write_all(waits_lines(plan, self.style).as_bytes())?;
+                inner.out.write_all(nothing_to_do(plan).as_bytes())?;
             }
             Some(plan) => {
                 inner.out.write_all(waits_lines(plan, self.style).as_bytes())?;

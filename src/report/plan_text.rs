@@ -41,11 +41,13 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     text
 }
 
-fn nothing_to_do(plan: &Plan) -> String {
+/// The one line of a plan that does nothing.
+pub fn nothing_to_do(plan: &Plan) -> String {
     let nodes: u32 = plan.pools.iter().map(|pool| pool.counts.servers()).sum();
     let counted: Vec<String> = states(plan).into_iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counted = if counted.is_empty() { String::new() } else { format!(", {}", counted.join(", ")) };
-    format!("{}: nothing to do ({}{counted})\n", plan.head.controller, plural(nodes, "node"))
+    let now = if plan.is_quiet() { "" } else { " now" };
+    format!("{}: nothing to do{now} ({}{counted})\n", plan.head.controller, plural(nodes, "node"))
 }
 
 /// How many nodes of all pools are in which state; zeros left out.
