@@ -37,15 +37,16 @@ fn main() -> ExitCode {
         println!("e2e: nothing run: it needs the lab, see `make e2e`");
         return ExitCode::SUCCESS;
     };
-    // The second argument is the lab's state directory; a third one names the scenarios to run.
+    // The second argument is the lab's state directory; further ones name the scenarios to run.
     let Some(state) = arguments.next() else {
-        println!("e2e: --lab COMMAND STATE-DIRECTORY [PART-OF-A-NAME]");
+        println!("e2e: --lab COMMAND STATE-DIRECTORY [PART-OF-A-NAME...]");
         return ExitCode::from(2);
     };
-    let wanted = arguments.next().unwrap_or_default();
+    let wanted: Vec<String> = arguments.collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
     let lab = Lab::new(lab.into(), state.into());
     let (mut passed, mut failed) = (0, 0);
-    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| name.contains(&wanted)) {
+    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| is_wanted(name)) {
         println!("\n{name}");
         if run(&lab, *scenario) {
             passed += 1;

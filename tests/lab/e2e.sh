@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make e2e`: the real binary against the lab. Installs the lab where it is missing, brings it up from nothing whatever was
-# left there, runs tests/e2e inside, and leaves nothing behind. Arguments: part of a scenario's name, to run that alone.
+# left there, runs tests/e2e inside, and leaves nothing behind. Arguments: parts of scenarios' names, to run those alone.
 # Root is needed for the lab alone: called by anybody else, it builds first and then asks sudo.
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
