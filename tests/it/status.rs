@@ -99,7 +99,9 @@ target      version  online busy offline
 contint1001 not seen      -    -       -
 
 pool      ready busy coming used held failed want waits for
-ci-jessie     2    0      1    0    0      1    3 SSH, its agent to come online
+ci-jessie     2    0      1    0    0      1    3 SSH, the next try, under way
+                                                  (try 1: no SSH within 5m
+                                                  (connection refused))
 
 Nothing to do now. Kept: 1 failed (poolkeeper explain NODE)
 ",
@@ -190,7 +192,8 @@ fn every_inaction_has_a_line() {
 left alone            state   waits for
 ci-jessie-1ngdcd00028 kept    a person: offline: disk full
 ci-jessie-1ngdcd002jq ready   a build
-ci-jessie-1ngdcdt00k0 failed  its agent to come online
+ci-jessie-1ngdcdt00k0 failed  the next try, under way (try 1: no SSH within 5m
+                              (connection refused))
 ci-jessie-1ngdcqc00vx booting SSH
 ",
     );

@@ -139,8 +139,9 @@ ci-jessie-1ngdcd00028 is failed, since 44s
            is not asked again
   console  [    0.000000] Linux version 6.1.0
            [    2.104511] cloud-init: address 127.10.1.1
-  next     waits for a newer node to come online
-           then this one, kept as the mark of back-off, is deleted
+  next     waits for the next try, under way (try 1: no SSH within 5m
+           (connection refused))
+           then this one, the mark of back-off, is deleted
 ",
     );
 }
