@@ -17,10 +17,10 @@ const WIDTH: usize = 16;
 
 /// Everything that a plan is made from.
 pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: &dyn Fn() -> Timestamp) -> Observed {
-    let lists = world.lists(desired);
-    let asks: Vec<Ask> = asks(desired, &lists, this_run, clock()).into_iter().collect();
-    let answers = answer_all(world, &asks);
-    Observed { lists, answers, this_run: this_run.clone() }
+    let mut observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: this_run.clone() };
+    let asks: Vec<Ask> = asks(desired, &observed, clock()).into_iter().collect();
+    observed.answers = answer_all(world, &asks);
+    observed
 }
 
 /// The answers to what a person wants to know beyond a plan's own questions.
@@ -34,13 +34,13 @@ pub fn answer_further(
     further: &BTreeSet<Ask>,
     now: Timestamp,
 ) -> (Observed, Further) {
-    let this_run = ThisRun::default();
-    let own = asks(desired, &lists, &this_run, now);
+    let mut observed = Observed { lists, ..Observed::default() };
+    let own = asks(desired, &observed, now);
     let all: Vec<Ask> = own.union(further).cloned().collect();
     let answers = answer_all(world, &all);
     let further = answers.iter().filter(|(ask, _)| further.contains(ask)).cloned().collect();
-    let answers = answers.into_iter().filter(|(ask, _)| own.contains(ask)).collect();
-    (Observed { lists, answers, this_run }, further)
+    observed.answers = answers.into_iter().filter(|(ask, _)| own.contains(ask)).collect();
+    (observed, further)
 }
 
 fn answer_all(world: &dyn World, asks: &[Ask]) -> Vec<(Ask, Result<Answer, Gap>)> {

@@ -10,12 +10,11 @@ use crate::desired::{Desired, Launcher, Pool, Provider};
 use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::join::config_tells_more;
 use crate::node::{AgentSight, Joined, Node, State, join, name};
-use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
+use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus};
 
-/// The questions of round two.
-pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp) -> BTreeSet<Ask> {
-    let observed = Observed { lists: lists.clone(), answers: Vec::new(), this_run: this_run.clone() };
-    let joined = join(desired, &observed, now);
+/// The questions of round two, by the lists of round one.
+pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<Ask> {
+    let joined = join(desired, observed, now);
     let mut asks = BTreeSet::new();
     for node in &joined.nodes {
         if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
@@ -30,10 +29,10 @@ pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp
             asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
         }
     }
-    let drifted = drifted(desired, &observed, &joined, now);
-    let counts = need::counts(desired, &observed, &joined, &drifted, now);
-    asks.extend(for_creating(desired, lists, &counts));
-    asks.extend(configs(desired, lists, &joined));
+    let drifted = drifted(desired, observed, &joined, now);
+    let counts = need::counts(desired, observed, &joined, &drifted, now);
+    asks.extend(for_creating(desired, &observed.lists, &counts));
+    asks.extend(configs(desired, &observed.lists, &joined));
     asks
 }
 
