@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::spec;
+use super::spec::Inputs;
 use crate::desired::units::{self, since};
-use crate::desired::{Desired, Pool, PoolImage};
-use crate::names::{ServerId, short};
+use crate::desired::{Desired, Pool, PoolImage, Provider};
+use crate::names::{PoolName, ProviderName, ServerId, short};
 use crate::node::{AgentSight, Joined, Node, State};
-use crate::observed::Observed;
 use crate::observed::image::newest;
+use crate::observed::{Image, Observed};
 
 /// An input of a node that is not what it would be made from now.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -23,7 +23,7 @@ pub enum Drift {
         from: String,
         to: String,
     },
-    Age(jiff::SignedDuration),
+    Age(SignedDuration),
 }
 
 impl fmt::Display for Drift {
@@ -41,34 +41,54 @@ pub type Drifted = BTreeMap<ServerId, Vec<Drift>>;
 
 /// What drifted of every idle node. A node that is not idle is looked at when it is.
 pub fn drifted(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> Drifted {
-    let idle = joined.nodes.iter().filter(|node| is_idle(node));
-    let drift = idle.filter_map(|node| {
-        let drift = drift_of(desired, observed, node, node.pool?, now);
-        (!drift.is_empty()).then(|| (node.server.id.clone(), drift))
-    });
-    drift.collect()
+    let mut wanted: BTreeMap<(&PoolName, &ProviderName), Wanted<'_>> = BTreeMap::new();
+    let mut drifted = Drifted::new();
+    for node in joined.nodes.iter().filter(|node| is_idle(node)) {
+        let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider)) else { continue };
+        let wanted = wanted.entry((&pool.name, &provider.name)).or_insert_with(|| Wanted::of(observed, pool, provider));
+        let drift = wanted.drift_of(node, now);
+        if !drift.is_empty() {
+            drifted.insert(node.server.id.clone(), drift);
+        }
+    }
+    drifted
+}
+
+/// What nodes of a pool in a provider would be made from now.
+struct Wanted<'a> {
+    inputs: Inputs,
+    /// None: not seen, or made by us.
+    image: Option<&'a Image>,
+    max_age: Option<SignedDuration>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(observed: &'a Observed, pool: &Pool, provider: &Provider) -> Self {
+        let image = match (&pool.image, observed.lists.providers.get(&provider.name)) {
+            (PoolImage::Glance(name), Some(Ok(list))) => newest(&list.images, name),
+            _ => None,
+        };
+        Self { inputs: Inputs::of(pool, provider), image, max_age: pool.max_ready_age }
+    }
+
+    fn drift_of(&self, node: &Node<'_>, now: Timestamp) -> Vec<Drift> {
+        let inputs = self.inputs.drifted(node.marks.spec.as_deref());
+        let mut drift: Vec<Drift> = inputs.into_iter().map(Drift::Input).collect();
+        if let (Some(image), Some(from)) = (self.image, &node.server.image)
+            && image.id != *from
+        {
+            drift.push(Drift::Image { from: short(from.as_str()).to_owned(), to: short(image.id.as_str()).to_owned() });
+        }
+        if let Some(limit) = self.max_age.filter(|limit| since(node.server.created, now) > *limit) {
+            drift.push(Drift::Age(limit));
+        }
+        drift
+    }
 }
 
 /// Online, without a build, and seen so.
 pub fn is_idle(node: &Node<'_>) -> bool {
     node.state == State::Ready && matches!(node.agent, AgentSight::Seen(_))
-}
-
-fn drift_of(desired: &Desired, observed: &Observed, node: &Node<'_>, pool: &Pool, now: Timestamp) -> Vec<Drift> {
-    let Some(provider) = desired.provider(&node.provider) else { return Vec::new() };
-    let mut drift: Vec<Drift> = spec::drifted(node.marks.spec.as_deref(), pool, provider).into_iter().map(Drift::Input).collect();
-    let (PoolImage::Glance(name), Some(Ok(list))) = (&pool.image, observed.lists.providers.get(&node.provider)) else {
-        return drift;
-    };
-    if let (Some(image), Some(from)) = (newest(&list.images, name), &node.server.image)
-        && image.id != *from
-    {
-        drift.push(Drift::Image { from: short(from.as_str()).to_owned(), to: short(image.id.as_str()).to_owned() });
-    }
-    if let Some(limit) = pool.max_ready_age.filter(|limit| since(node.server.created, now) > *limit) {
-        drift.push(Drift::Age(limit));
-    }
-    drift
 }
 
 /// How many idle drifted nodes of a pool do not count as ready at one time, so that their replacements launch first: a tenth,

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::backoff::{self, BackOff};
 use super::need::{Counts, Load};
-use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor, spec};
+use super::spec::Inputs;
+use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
 use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
 use crate::node::{Joined, name};
@@ -252,7 +253,7 @@ impl<'a> Room<'a> {
             (Mark::Target, pool.target.to_string()),
             (Mark::Base, image.id.to_string()),
             (Mark::Try, attempt.to_string()),
-            (Mark::Spec, spec::spec(pool, provider)),
+            (Mark::Spec, Inputs::of(pool, provider).spec),
         ]);
         Ok(CreateServer {
             provider: provider.name.clone(),

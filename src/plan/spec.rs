@@ -8,17 +8,38 @@ use crate::desired::{AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Laun
 /// The version of the digests below. A spec of another version is never drift: its nodes age out.
 const VERSION: &str = "v1";
 
-/// `v1 flavor=1a2b3c4d image=... net=... data=... script=... fs=... labels=... target=... exec=...`: fixed order, at most 255
-/// characters. Counts, timeouts and `paused` are not in it: changing them replaces no node.
-pub fn spec(pool: &Pool, provider: &Provider) -> String {
-    let mut text = VERSION.to_owned();
-    for (name, digest) in inputs(pool, provider) {
-        let _ = write!(text, " {name}={digest}");
-    }
-    text
+/// What a node of a pool in a provider is made from now. Its digests are some work: once for all nodes of a pool.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    parts: [(&'static str, Digest); 9],
+    /// `v1 flavor=1a2b3c4d image=... net=... data=... script=... fs=... labels=... target=... exec=...`: fixed order, at most
+    /// 255 characters. Counts, timeouts and `paused` are not in it: changing them replaces no node.
+    pub spec: String,
 }
 
-fn inputs(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
+impl Inputs {
+    pub fn of(pool: &Pool, provider: &Provider) -> Self {
+        let parts = parts(pool, provider);
+        let mut spec = VERSION.to_owned();
+        for (name, digest) in &parts {
+            let _ = write!(spec, " {name}={digest}");
+        }
+        Self { parts, spec }
+    }
+
+    /// The inputs that differ; empty when the node's spec is of another version or there is none.
+    pub fn drifted(&self, node_spec: Option<&str>) -> Vec<&'static str> {
+        if node_spec == Some(self.spec.as_str()) {
+            return Vec::new();
+        }
+        let Some(rest) = node_spec.and_then(|spec| spec.strip_prefix(VERSION)) else { return Vec::new() };
+        let have: BTreeMap<&str, &str> = rest.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
+        let changed = self.parts.iter().filter(|(name, digest)| have.get(name).is_some_and(|old| *old != digest.as_str()));
+        changed.map(|(name, _)| *name).collect()
+    }
+}
+
+fn parts(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
     let flavor = match &pool.flavor {
         FlavorChoice::Name(name) => Digest::of(&["name", name]),
         FlavorChoice::AtLeast { min_ram, name_contains } => Digest::of(&["at-least", &min_ram.to_string(), name_contains]),
@@ -68,13 +89,4 @@ fn executors(executors: u32, agent: &Agent) -> Digest {
         Launcher::Inbound { start } => format!("inbound {start:?}"),
     };
     Digest::of(&[executors.to_string().as_str(), mode, &launcher])
-}
-
-/// The inputs that differ; empty when the node's spec is of another version or there is none.
-pub fn drifted(node_spec: Option<&str>, pool: &Pool, provider: &Provider) -> Vec<&'static str> {
-    let Some(rest) = node_spec.and_then(|spec| spec.strip_prefix(VERSION)) else { return Vec::new() };
-    let have: BTreeMap<&str, &str> = rest.split_whitespace().filter_map(|pair| pair.split_once('=')).collect();
-    let changed =
-        inputs(pool, provider).into_iter().filter(|(name, digest)| have.get(name).is_some_and(|old| *old != digest.as_str()));
-    changed.map(|(name, _)| name).collect()
 }
