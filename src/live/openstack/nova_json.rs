@@ -1,10 +1,12 @@
 //! Nova's answers as Nova writes them, and our values from them. Asks nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::desired::Family;
 use crate::names::{ImageId, ServerId};
@@ -61,9 +63,8 @@ pub(super) struct ServerBody {
     created: Option<String>,
     #[serde(default)]
     addresses: BTreeMap<String, Vec<AddressBody>>,
-    /// A map with an id, or an empty text for a server that was booted from a volume.
-    image: Option<Value>,
-    flavor: Option<Value>,
+    image: Option<ImageRef>,
+    flavor: Option<FlavorRef>,
     /// Since 2.9.
     locked: Option<bool>,
     fault: Option<FaultBody>,
@@ -73,6 +74,48 @@ pub(super) struct ServerBody {
     launched: Option<String>,
     #[serde(rename = "OS-EXT-AZ:availability_zone")]
     zone: Option<String>,
+}
+
+/// A map with an id, or an empty text (none) for a server that was booted from a volume.
+struct ImageRef(Option<String>);
+
+impl<'de> Deserialize<'de> for ImageRef {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(ImageVisitor)
+    }
+}
+
+struct ImageVisitor;
+
+impl<'de> Visitor<'de> for ImageVisitor {
+    type Value = ImageRef;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a map with an id, or an empty text")
+    }
+
+    fn visit_str<E>(self, _nothing: &str) -> Result<ImageRef, E> {
+        Ok(ImageRef(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ImageRef, A::Error> {
+        let mut id = None;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key == "id" {
+                id = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(ImageRef(id))
+    }
+}
+
+/// Since 2.47 without its id.
+#[derive(Deserialize)]
+struct FlavorRef {
+    original_name: Option<String>,
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,9 +139,8 @@ impl ServerBody {
     }
 
     pub(super) fn into_server(self) -> Result<Server, String> {
-        let text = |value: Option<&Value>, key: &str| value.and_then(|value| value.get(key)?.as_str()).map(str::to_owned);
         let created = self.created.as_deref().ok_or_else(|| format!("server {} without `created`", self.id))?;
-        let flavor = text(self.flavor.as_ref(), "original_name").or_else(|| text(self.flavor.as_ref(), "id"));
+        let flavor = self.flavor.and_then(|flavor| flavor.original_name.or(flavor.id));
         let addresses = self.addresses.into_iter().flat_map(|(network, list)| {
             list.into_iter().map(move |body| Address {
                 network: network.clone(),
@@ -113,7 +155,7 @@ impl ServerBody {
             name: self.name.unwrap_or_default(),
             status: ServerStatus::parse(&self.status),
             task: self.task,
-            image: text(self.image.as_ref(), "id").map(ImageId::new),
+            image: self.image.and_then(|image| image.0).map(ImageId::new),
             flavor: flavor.unwrap_or_default(),
             addresses: addresses.collect(),
             availability_zone: self.zone.filter(|zone| !zone.is_empty()),
