@@ -84,10 +84,10 @@ fn gaps_come_first() {
     same(
         &status(&scene, Format::Text),
         "
-gap: contint1001 did not answer: connect timed out after 10s (GET
-     /computer/api/json)
-     stops: every deletion of nodes registered there; launches go on,
-            registration waits
+gap:     contint1001 was not seen: connect timed out after 10s
+  tried: GET /computer/api/json
+  stops: every deletion of nodes registered there; launches go on, registration
+         waits
 contint: 1 provider, 1 target, 1 pool
 
 provider servers launching instances   cores    RAM GiB foreign
@@ -113,7 +113,7 @@ fn a_provider_that_is_not_seen() {
     let scene = mixed();
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
     let text = status(&scene, Format::Text);
-    assert!(text.starts_with("gap: eqiad did not answer: HTTP 503 (GET /servers/detail)\n"), "{text}");
+    assert!(text.starts_with("gap:     eqiad was not seen: HTTP 503\n  tried: GET /servers/detail\n"), "{text}");
     assert!(text.contains("\neqiad    not seen         -         -     -       -       -\n"), "{text}");
 }
 
