@@ -63,7 +63,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         State::Deleting
         | State::Busy
         | State::Held(_)
-        | State::HoldOver
+        | State::HoldOver(_)
         | State::Retiring(_)
         | State::Launching
         | State::Kept(_)

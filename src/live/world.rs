@@ -194,6 +194,7 @@ impl World for Live {
             Act::CreateServer(create) => cloud(&create.provider)?.create_server(create),
             Act::SetMarks { provider, server, marks } => cloud(provider)?.set_marks(server, marks),
             Act::ClearMark { provider, server, mark } => cloud(provider)?.clear_mark(server, *mark),
+            Act::Unlock { provider, server } => cloud(provider)?.unlock(server),
             Act::DeleteServer { provider, server } => cloud(provider)?.delete_server(server),
             Act::PushScripts(push) => machine::push(push, self.left()),
             Act::StartScript(start) => machine::start(start, &self.nodepool, self.left()),

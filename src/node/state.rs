@@ -17,8 +17,8 @@ pub enum State {
     Busy,
     /// A person keeps it.
     Held(String),
-    /// A person was in it, and does not keep it any more.
-    HoldOver,
+    /// A person was in it, and does not keep it any more: who, and why it was held.
+    HoldOver(String),
     /// Its removal has begun, with this reason: it only goes down.
     Retiring(String),
     /// BUILD.
@@ -112,7 +112,7 @@ impl Rules<'_, '_> {
 
     fn held(&self) -> Option<State> {
         match &self.node.marks.hold {
-            Some(hold) if hold.expired(self.now) => Some(State::HoldOver),
+            Some(hold) if hold.expired(self.now) => Some(State::HoldOver(format!("{}: {}", hold.who, hold.why))),
             Some(hold) => Some(State::Held(format!("held by {}: {}", hold.who, hold.why))),
             None => (self.node.server.locked == Some(true)).then(|| State::Held("locked in Nova".to_owned())),
         }
@@ -319,7 +319,7 @@ impl State {
             Self::Deleting => "deleting",
             Self::Busy => "busy",
             Self::Held(_) => "held",
-            Self::HoldOver | Self::Retiring(_) => "retiring",
+            Self::HoldOver(_) | Self::Retiring(_) => "retiring",
             Self::Launching => "launching",
             Self::Failed(_) => "failed",
             Self::Kept(_) => "kept",

@@ -230,6 +230,14 @@ impl State {
         Ok(all)
     }
 
+    /// Nova takes it in any state, and answers the same when it was so already.
+    pub fn set_lock(&mut self, provider: &ProviderName, id: &ServerId, locked: bool) -> Result<(), Refusal> {
+        self.cloud(provider)?.server(id)?.seen.locked = Some(locked);
+        let name = self.server_name(provider, id);
+        self.log(if locked { "lock" } else { "unlock" }, name, id.as_str());
+        Ok(())
+    }
+
     pub fn clear_mark(&mut self, provider: &ProviderName, id: &ServerId, key: &str) -> Result<(), Refusal> {
         let now = self.clock.now();
         self.cloud(provider)?.delete_metadata(id, key, now)?;

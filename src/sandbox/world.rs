@@ -220,6 +220,7 @@ impl State {
                 Err(refusal) if refusal.status == 404 && refusal.said.starts_with("Metadata") => Ok(Done::Already),
                 other => other.map(|()| Done::Done),
             },
+            Act::Unlock { provider, server } => self.set_lock(provider, server, false).map(|()| Done::Done),
             Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
             Act::PushScripts(push) => self.push_scripts(push),
             Act::StartScript(start) => self.start_script(start),
@@ -303,6 +304,7 @@ fn source_of(act: &Act) -> Option<Source> {
         Act::CreateServer(create) => Some(Source::Provider(create.provider.clone())),
         Act::SetMarks { provider, server, .. }
         | Act::ClearMark { provider, server, .. }
+        | Act::Unlock { provider, server }
         | Act::DeleteServer { provider, server } => Some(Source::Server(provider.clone(), server.clone())),
         Act::CreateAgent(create) => Some(Source::Target(create.target.clone())),
         Act::StartAgent(start) => Some(Source::Target(start.target.clone())),

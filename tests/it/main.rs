@@ -6,6 +6,7 @@ mod calls;
 mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
+mod holds;
 mod http;
 mod http_server;
 mod jenkins;

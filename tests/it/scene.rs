@@ -11,7 +11,7 @@ use poolkeeper::desired::{
     AddressChoice, Agent, AgentMode, Controller, Desired, FlavorChoice, HostKeys, Launcher, Limits, Pool, PoolImage, Provider,
     ScriptDir, Target, TargetSecret, UsedWhen,
 };
-use poolkeeper::execute::ChainResult;
+use poolkeeper::execute::{ChainResult, Surroundings, execute};
 use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
 use poolkeeper::observe::observe;
 use poolkeeper::observed::{Server, ThisRun};
@@ -86,6 +86,13 @@ impl Scene {
     pub(crate) fn plan(&self) -> Plan {
         let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| self.world.now());
         plan(&self.desired, &observed, self.world.now())
+    }
+
+    /// What a pass's executor makes of a plan, however old it is.
+    pub(crate) fn carry_out(&self, plan: &Plan) -> Vec<ChainResult> {
+        let clock = || self.world.now();
+        let around = Surroundings { world: &self.world, clock: &clock, stop: &|| false, watch: &|_, _| () };
+        execute(plan, around)
     }
 
     pub(crate) fn servers(&self) -> Vec<Server> {

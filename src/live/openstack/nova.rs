@@ -225,6 +225,13 @@ pub(super) fn clear_mark(session: &Session, id: &ServerId, mark: Mark) -> Result
     gone_is_done(session, &format!("/servers/{id}/metadata/{}", mark.key()))
 }
 
+/// Nova answers 202 for a server that is not locked, too.
+pub(super) fn unlock(session: &Session, id: &ServerId) -> Result<Done, CallError> {
+    let unlock = |url| Request::post(url).json(json!({"unlock": null})).idempotent();
+    let (tried, response) = session.call(Service::Compute, &format!("/servers/{id}/action"), unlock)?;
+    success(&tried, &response).map(|()| Done::Done)
+}
+
 pub(super) fn delete(session: &Session, id: &ServerId) -> Result<Done, CallError> {
     gone_is_done(session, &format!("/servers/{id}"))
 }
