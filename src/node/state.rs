@@ -170,10 +170,10 @@ impl Rules<'_, '_> {
         };
         match &facts.script {
             ScriptState::NotStarted => State::Booting { up: self.node.marks.hostkey.clone() },
-            ScriptState::Running if self.active_for() > pool.ready_timeout + provider.boot_timeout => {
-                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: String::new() })
+            ScriptState::Running { seconds, tail } if exceeds(*seconds, pool.ready_timeout) => {
+                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: tail.clone() })
             }
-            ScriptState::Running => State::Preparing,
+            ScriptState::Running { .. } => State::Preparing,
             ScriptState::Passed => State::ToRegister,
             ScriptState::Exited { status, tail } => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
             ScriptState::Vanished { tail } => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
@@ -305,6 +305,10 @@ impl Rules<'_, '_> {
             (None, None) => State::Failed(FailedWhy::Lost),
         }
     }
+}
+
+fn exceeds(seconds: u64, limit: SignedDuration) -> bool {
+    i64::try_from(seconds).is_ok_and(|seconds| seconds > limit.as_secs())
 }
 
 /// A time after a duration; the end of time where that is past it.

@@ -108,7 +108,12 @@ pub struct MachineFacts {
 #[serde(rename_all = "kebab-case")]
 pub enum ScriptState {
     NotStarted,
-    Running,
+    Running {
+        /// Since its start, by the machine's own clock that no time service sets.
+        seconds: u64,
+        /// The last lines of its output so far.
+        tail: String,
+    },
     Passed,
     Exited {
         status: i32,

@@ -12,7 +12,8 @@
 //!     agent/{pid,output,agent.jar,secret}     the inbound agent, mode 0700
 //! ```
 //!
-//! `pid` holds the boot id and the session's id: after a reboot nothing counts as running.
+//! `pid` holds the boot id, the session's id and the uptime at its start (seconds): after a reboot nothing counts as running,
+//! and a clock that a time service sets in mid-script changes no age.
 
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
@@ -69,7 +70,7 @@ const TAIL_BYTES: &str = "4000";
 macro_rules! alive {
     () => {
         r#"alive() {
-    [ -s "$1" ] && read -r pk_boot pk_pid <"$1" || return 1
+    [ -s "$1" ] && read -r pk_boot pk_pid pk_began <"$1" || return 1
     read -r pk_now </proc/sys/kernel/random/boot_id && [ "$pk_boot" = "$pk_now" ] || return 1
     for pk_stat in /proc/[0-9]*/stat; do
         { read -r pk_line <"$pk_stat"; } 2>/dev/null || continue
@@ -86,7 +87,8 @@ macro_rules! alive {
 macro_rules! started {
     () => {
         r#"read -r pk_boot </proc/sys/kernel/random/boot_id
-echo "$pk_boot $$" >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && echo poolkeeper:started || exit 1
+read -r pk_up pk_rest </proc/uptime
+echo "$pk_boot $$ ${pk_up%.*}" >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && echo poolkeeper:started || exit 1
 "#
     };
 }
@@ -100,16 +102,18 @@ script() {
     [ -d "$run" ] || { echo not-started; return; }
     for turn in 1 2; do
         [ -s "$run/status" ] && { echo exited; return; }
-        alive "$run/pid" && { echo running; return; }
+        alive "$run/pid" && { read -r pk_up pk_rest </proc/uptime; echo "running $((${pk_up%.*} - ${pk_began:-0}))"; return; }
     done
-    [ ! -e "$run/pid" ] && [ $(($(date +%s) - $(stat -c %Y "$run"))) -lt "$1" ] && { echo running; return; }
+    [ ! -e "$run/pid" ] && [ $(($(date +%s) - $(stat -c %Y "$run"))) -lt "$1" ] && { echo running 0; return; }
     echo vanished
 }
 state=$(script "$4")
+seconds=${state#running }
+[ "$state" = "$seconds" ] || { state=running; echo "poolkeeper:seconds=$seconds"; }
 echo "poolkeeper:script=$state"
 [ "$state" != exited ] || echo "poolkeeper:status=$(cat "$run/status")"
 if alive "$1/var/lib/poolkeeper/$2/agent/pid"; then echo poolkeeper:agent=running; else echo poolkeeper:agent=none; fi
-case $state in exited|vanished) echo poolkeeper:tail; tail -c "$5" "$run/output" 2>/dev/null;; esac
+case $state in running|exited|vanished) echo poolkeeper:tail; tail -c "$5" "$run/output" 2>/dev/null;; esac
 exit 0
 "#
 );
@@ -340,7 +344,7 @@ pub fn read_facts(output: &str) -> Option<MachineFacts> {
     let tail = readable(tail);
     let script = match value("script")? {
         "not-started" => ScriptState::NotStarted,
-        "running" => ScriptState::Running,
+        "running" => ScriptState::Running { seconds: value("seconds")?.parse().ok()?, tail },
         "vanished" => ScriptState::Vanished { tail },
         "exited" => match value("status")?.trim().parse().ok()? {
             0 => ScriptState::Passed,
@@ -363,15 +367,15 @@ pub fn read_done(output: &str) -> Option<Done> {
 /// What Look prints for these facts: `read_facts` reads it back.
 pub fn write_facts(facts: &MachineFacts) -> String {
     let agent = if facts.agent_running { "running" } else { "none" };
-    let (state, status, tail) = match &facts.script {
-        ScriptState::NotStarted => ("not-started", None, ""),
-        ScriptState::Running => ("running", None, ""),
-        ScriptState::Passed => ("exited", Some(0), ""),
-        ScriptState::Exited { status, tail } => ("exited", Some(*status), tail.as_str()),
-        ScriptState::Vanished { tail } => ("vanished", None, tail.as_str()),
+    let status = |status: i32| format!("{ANSWER}status={status}\n");
+    let (state, more, tail) = match &facts.script {
+        ScriptState::NotStarted => ("not-started", String::new(), ""),
+        ScriptState::Running { seconds, tail } => ("running", format!("{ANSWER}seconds={seconds}\n"), tail.as_str()),
+        ScriptState::Passed => ("exited", status(0), ""),
+        ScriptState::Exited { status: number, tail } => ("exited", status(*number), tail.as_str()),
+        ScriptState::Vanished { tail } => ("vanished", String::new(), tail.as_str()),
     };
-    let status = status.map(|status| format!("{ANSWER}status={status}\n")).unwrap_or_default();
-    format!("{ANSWER}script={state}\n{status}{ANSWER}agent={agent}\n{ANSWER}tail\n{tail}")
+    format!("{ANSWER}script={state}\n{more}{ANSWER}agent={agent}\n{ANSWER}tail\n{tail}")
 }
 
 /// What the others print: `read_done` reads it back.

@@ -143,10 +143,18 @@ fn a_script_runs_until_its_last_process_is_gone() {
         let made = Command::new("mkfifo").arg(guest.path("opt/nodepool-scripts/gate")).status().expect("mkfifo");
         assert!(made.success());
         guest.start(Some("ready.sh"), &[]).done();
-        assert_eq!(guest.look().script, ScriptState::Running, "{}", guest.name);
+        assert!(matches!(guest.look().script, ScriptState::Running { .. }), "{}", guest.name);
         // A writer that comes when the script reads: from now on it has begun.
         let gate = fs::OpenOptions::new().write(true).open(guest.path("opt/nodepool-scripts/gate")).expect("a reader");
-        assert_eq!(guest.look().script, ScriptState::Running);
+        let ScriptState::Running { seconds: age, tail } = guest.look().script else { panic!("{}", guest.name) };
+        assert_eq!(tail, "begun\n", "{}", guest.name);
+        // As if it had been started when the machine was.
+        let pid = guest.read(&state("pid")).rsplit_once(' ').map(|(rest, _)| format!("{rest} 0\n")).expect("an uptime");
+        fs::write(guest.path(&state("pid")), pid).expect("a file");
+        let uptime = fs::read_to_string("/proc/uptime").expect("a file");
+        let uptime: u64 = uptime.split('.').next().and_then(|text| text.parse().ok()).expect("seconds");
+        let ScriptState::Running { seconds, .. } = guest.look().script else { panic!("{}", guest.name) };
+        assert!(age < uptime && uptime <= seconds, "{}: {age} of {uptime}, then {seconds}", guest.name);
         guest.kill_session(&state("pid"));
         assert_eq!(guest.over(), ScriptState::Vanished { tail: "begun\n".into() }, "{}", guest.name);
         assert_eq!(guest.start(Some("ready.sh"), &[]).done(), Done::Already, "never started again");
@@ -189,7 +197,7 @@ fn between_mkdir_and_setsid_a_script_counts_as_running_for_a_moment() {
     for guest in guests() {
         guest.push(&[]).done();
         fs::create_dir_all(guest.path(&state(""))).expect("a directory");
-        assert_eq!(guest.look().script, ScriptState::Running, "{}", guest.name);
+        assert_eq!(guest.look().script, ScriptState::Running { seconds: 0, tail: String::new() }, "{}", guest.name);
         let directory = fs::File::open(guest.path(&state(""))).expect("a directory");
         directory.set_modified(UNIX_EPOCH + Duration::from_secs(1)).expect("a time");
         assert_eq!(guest.look().script, ScriptState::Vanished { tail: String::new() }, "{}", guest.name);

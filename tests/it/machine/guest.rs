@@ -132,7 +132,7 @@ impl Guest {
     /// Looks until the script is over. The limit is a count: a machine that is slow looks longer.
     pub(super) fn over(&self) -> ScriptState {
         let mut looks = std::iter::repeat_with(|| self.look().script).take(1000);
-        looks.find(|state| *state != ScriptState::Running).expect("the script ends")
+        looks.find(|state| !matches!(state, ScriptState::Running { .. })).expect("the script ends")
     }
 
     pub(super) fn push(&self, files: &[(&str, &str)]) -> Said {

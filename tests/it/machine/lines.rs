@@ -30,7 +30,7 @@ fn any_facts() -> impl Strategy<Value = MachineFacts> {
     let tail = "[ -~\\n]{0,40}";
     let script = prop_oneof![
         Just(ScriptState::NotStarted),
-        Just(ScriptState::Running),
+        (any::<u64>(), tail).prop_map(|(seconds, tail)| ScriptState::Running { seconds, tail }),
         Just(ScriptState::Passed),
         (1..256, tail).prop_map(|(status, tail)| ScriptState::Exited { status, tail }),
         tail.prop_map(|tail| ScriptState::Vanished { tail }),
@@ -60,7 +60,8 @@ proptest! {
 
 #[test]
 fn answers_that_are_not_whole_are_none() {
-    assert_eq!(read_facts("poolkeeper:script=running\n"), None);
+    assert_eq!(read_facts("poolkeeper:seconds=3\npoolkeeper:script=running\n"), None);
+    assert_eq!(read_facts("poolkeeper:script=running\npoolkeeper:agent=none\n"), None, "since when?");
     assert_eq!(read_facts("poolkeeper:script=exited\npoolkeeper:status=\npoolkeeper:agent=none\n"), None);
     assert_eq!(read_facts(""), None);
     assert_eq!(read_done("Please login as the user \"debian\" rather than the user \"root\".\n"), None);
