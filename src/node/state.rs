@@ -7,7 +7,9 @@ use super::mass_offline::mass_offline;
 use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
 use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
-use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
+use crate::observed::{
+    AgentMark, Computer, HostKey, MachineFacts, MachineSight, OfflineCause, ScriptState, ServerStatus, WorkspaceSight,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -270,9 +272,28 @@ impl Rules<'_, '_> {
             if cause.is_ours() {
                 return Some(UsedWhy::OurMark);
             }
+            if let Some(text) = self.message(cause) {
+                return Some(UsedWhy::Message(text.to_owned()));
+            }
         }
         let single_use = self.node.pool.is_none_or(|pool| pool.single_use);
-        (agent.online() && marks.busy.is_some() && single_use).then_some(UsedWhy::SeenBusy)
+        if !agent.online() || !single_use {
+            return None;
+        }
+        let worked_in = matches!(
+            self.node.machine,
+            Some(MachineSight::Up { facts: Some(MachineFacts { workspace: Some(WorkspaceSight::Used), .. }), .. })
+        );
+        let seen_busy = marks.busy.is_some().then_some(UsedWhy::SeenBusy);
+        seen_busy.or_else(|| worked_in.then_some(UsedWhy::Workspace))
+    }
+
+    /// The text of a mark that the pool looks for.
+    fn message<'c>(&self, cause: &'c OfflineCause) -> Option<&'c str> {
+        let wanted = self.node.pool.into_iter().flat_map(|pool| &pool.used_when);
+        let mut patterns = wanted.filter_map(|when| if let UsedWhen::Message(pattern) = when { Some(pattern) } else { None });
+        // The raw text comes before Jenkins' own words around it, in which a user's name may stand.
+        patterns.find_map(|pattern| cause.texts().find(|text| pattern.is_in(text)))
     }
 
     fn offline_by_somebody(&self, agent: &Computer) -> State {

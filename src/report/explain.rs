@@ -274,7 +274,8 @@ fn sight_output(sight: &MachineSight) -> Option<&str> {
     match sight {
         MachineSight::Up { facts: Some(facts), .. } => match &facts.script {
             ScriptState::Exited { tail, .. } | ScriptState::Vanished { tail } => Some(tail),
-            ScriptState::NotStarted | ScriptState::Running | ScriptState::Passed => None,
+            ScriptState::Running { tail, .. } => Some(tail.as_str()).filter(|tail| !tail.is_empty()),
+            ScriptState::NotStarted | ScriptState::Passed => None,
         },
         MachineSight::Up { facts: None, .. }
         | MachineSight::NoSsh { .. }

@@ -83,6 +83,8 @@ fn used(why: &UsedWhy) -> String {
     match why {
         UsedWhy::Marked(_) => "a server with the mark poolkeeper_used is used, whatever Jenkins shows now".to_owned(),
         UsedWhy::Gearman => "an agent that the Gearman plugin took offline after its build is used".to_owned(),
+        UsedWhy::Message(_) => "an agent that was marked offline with a text that `used-when` looks for is used".to_owned(),
+        UsedWhy::Workspace => "a single-use node with something in its workspace directory is used".to_owned(),
         UsedWhy::OurMark => "an agent that was taken offline at the sight of its build is used".to_owned(),
         UsedWhy::SeenBusy => "a single-use node that was seen busy, and is not any more, is used".to_owned(),
         UsedWhy::Monitor(_) => "a node that a monitor took offline after it ran a build is used".to_owned(),

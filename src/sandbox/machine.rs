@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::faults::{AgentFate, Fate, ScriptFate, SshFate};
 use crate::desired::{Digest, ScriptDir};
 use crate::names::{NodeName, TargetName};
-use crate::observed::{HostKey, MachineFacts, MachineSight, ScriptState};
+use crate::observed::{HostKey, MachineFacts, MachineSight, ScriptState, WorkspaceSight};
 
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -30,6 +30,8 @@ pub struct Machine {
     pub scripts: Option<Arc<ScriptDir>>,
     pub runs: BTreeMap<Digest, Run>,
     pub agent: Option<Process>,
+    /// What builds left.
+    pub workspace: WorkspaceSight,
 }
 
 /// What a private host key is made from.
@@ -81,7 +83,7 @@ impl Machine {
     }
 
     /// What one connect shows.
-    pub fn sight(&self, pinned: Option<&HostKey>, script: &Digest, now: Timestamp) -> MachineSight {
+    pub fn sight(&self, pinned: Option<&HostKey>, script: &Digest, workspace: bool, now: Timestamp) -> MachineSight {
         if !self.on {
             return MachineSight::NoSsh { why: "connection timed out".to_owned() };
         }
@@ -95,11 +97,12 @@ impl Machine {
         if self.fate.ssh == SshFate::LoginRefused {
             return MachineSight::LoginRefused { key, why: "Permission denied (publickey)".to_owned() };
         }
-        MachineSight::Up { key, facts: pinned.map(|_| self.facts(script, now)) }
+        MachineSight::Up { key, facts: pinned.map(|_| self.facts(script, workspace, now)) }
     }
 
-    pub fn facts(&self, script: &Digest, now: Timestamp) -> MachineFacts {
-        MachineFacts { script: self.script_state(script, now), agent_running: self.agent.is_some() }
+    pub fn facts(&self, script: &Digest, workspace: bool, now: Timestamp) -> MachineFacts {
+        let workspace = workspace.then_some(self.workspace);
+        MachineFacts { script: self.script_state(script, now), agent_running: self.agent.is_some(), workspace }
     }
 
     pub fn script_state(&self, script: &Digest, now: Timestamp) -> ScriptState {

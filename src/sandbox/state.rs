@@ -14,7 +14,7 @@ use super::machine::{KeySeed, Machine, text_key};
 use super::refusal::Refusal;
 use super::serve_ssh::Doors;
 use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
-use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus};
+use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus, WorkspaceSight};
 
 #[derive(Debug)]
 pub struct State {
@@ -353,6 +353,17 @@ impl State {
         }
     }
 
+    /// What a build on the node of this name leaves on its machine.
+    pub(super) fn leave_in_workspace(&mut self, name: &str) {
+        let servers = self.clouds.values().flat_map(|cloud| cloud.servers.values());
+        let ids: Vec<ServerId> = servers.filter(|server| server.seen.name == name).map(|server| server.seen.id.clone()).collect();
+        for id in ids {
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.workspace = WorkspaceSight::Used;
+            }
+        }
+    }
+
     pub(super) fn add_machine(&mut self, id: &ServerId, address: String, fate: Fate) {
         let key_seed = KeySeed(self.ids.bytes());
         let machine = Machine {
@@ -365,6 +376,7 @@ impl State {
             scripts: None,
             runs: BTreeMap::new(),
             agent: None,
+            workspace: WorkspaceSight::Empty,
         };
         self.machines.insert(id.clone(), machine);
     }

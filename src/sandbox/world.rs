@@ -123,7 +123,7 @@ impl State {
                 let now = self.clock.now();
                 let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);
                 Ok(Answer::Machine(match machine {
-                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, now),
+                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, ask.workspace.is_some(), now),
                     None => MachineSight::NoSsh { why: "no route to host".to_owned() },
                 }))
             }
@@ -236,7 +236,7 @@ impl State {
         let now = self.clock.now();
         let machine = self.machines.get_mut(&on.server).filter(|machine| machine.address == on.login.host);
         let machine = machine.ok_or_else(no_ssh)?;
-        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), now) {
+        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), false, now) {
             MachineSight::Up { .. } => Ok(machine),
             MachineSight::NoSsh { why } => Err(Refusal::new(503, why)),
             MachineSight::OtherKey { key } => Err(Refusal::new(495, format!("another host key answered: {key}"))),

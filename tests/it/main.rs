@@ -38,4 +38,5 @@ mod tidy;
 mod trace;
 mod units;
 #[cfg(feature = "sandbox")]
+mod used;
 mod wire;

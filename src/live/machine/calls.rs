@@ -31,7 +31,8 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
         hint: Some(hint.to_owned()),
     };
     let private_key = private_key(&ask.login).map_err(|why| gap(why, PRIVATE_KEY_HINT))?;
-    let command = RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone() };
+    let command =
+        RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone(), workspace: ask.workspace.clone() };
     let mut refused = Refusals::default();
     for username in &ask.login.usernames {
         let session = match Session::open(peer(&ask.login, username, &private_key, ask.pinned.as_ref()), LOOK) {

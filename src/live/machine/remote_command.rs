@@ -19,20 +19,24 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 
+pub use super::answer::{read_done, read_facts, readable, write_done, write_facts};
 use crate::desired::Digest;
 use crate::names::{NodeName, ServerId};
-use crate::observed::{MachineFacts, ScriptState};
-use crate::world::Done;
 
 /// One command. `render` and `parse` are each other's inverse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteCommand {
-    /// The one read-only command: how the script of this digest stands, and whether the agent runs. Answer: `read_facts`.
-    Look { server: ServerId, digest: Digest },
+    /// The one read-only command: how the script of this digest stands, and whether the agent runs. Answer: `answer::read_facts`.
+    Look {
+        server: ServerId,
+        digest: Digest,
+        /// A directory: whether anything is in it.
+        workspace: Option<String>,
+    },
     /// Stdin: a tar stream of `opt/nodepool-scripts/*`, `etc/nodepool/*` and, last, an empty file `COMPLETE`. Without files
-    /// of the first the machine's own directory stays. Repeatable. Answer: `read_done`.
+    /// of the first the machine's own directory stays. Repeatable. Answer: `answer::read_done`.
     Push { server: ServerId },
-    /// Stdin: NUL-terminated `NAME=value`, and last the word `COMPLETE`. Answer: `read_done`.
+    /// Stdin: NUL-terminated `NAME=value`, and last the word `COMPLETE`. Answer: `answer::read_done`.
     Start {
         server: ServerId,
         digest: Digest,
@@ -41,7 +45,7 @@ pub enum RemoteCommand {
         /// A file of /opt/nodepool-scripts; none: an empty script.
         script: Option<String>,
     },
-    /// Stdin: a tar stream of the files of `agent_dir` and, last, an empty file `COMPLETE`. Answer: `read_done`.
+    /// Stdin: a tar stream of the files of `agent_dir` and, last, an empty file `COMPLETE`. Answer: `answer::read_done`.
     StartAgent {
         server: ServerId,
         /// For those who read a process list; the machine does not need it.
@@ -93,8 +97,9 @@ echo "$pk_boot $$ ${pk_up%.*}" >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && echo
     };
 }
 
-/// Arguments: root, server, digest, seconds, bytes. The status is looked for again after the last process is gone: a script
-/// that ends in between has not vanished.
+/// Arguments: root, server, digest, seconds, bytes, and perhaps a directory. The status is looked for again after the last
+/// process is gone: a script that ends in between has not vanished. A directory that cannot be read tells nothing, or each new
+/// node would be taken for used.
 const LOOK: &str = concat!(
     alive!(),
     r#"run=$1/var/lib/poolkeeper/$2/$3
@@ -113,6 +118,9 @@ seconds=${state#running }
 echo "poolkeeper:script=$state"
 [ "$state" != exited ] || echo "poolkeeper:status=$(cat "$run/status")"
 if alive "$1/var/lib/poolkeeper/$2/agent/pid"; then echo poolkeeper:agent=running; else echo poolkeeper:agent=none; fi
+if [ $# -gt 5 ]; then
+    if [ -n "$(ls -A "$1$6" 2>/dev/null)" ]; then echo poolkeeper:workspace=used; else echo poolkeeper:workspace=empty; fi
+fi
 case $state in running|exited|vanished) echo poolkeeper:tail; tail -c "$5" "$run/output" 2>/dev/null;; esac
 exit 0
 "#
@@ -253,9 +261,11 @@ impl RemoteCommand {
         let words = split(line)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let command = match words.as_slice() {
-            [_, _, _, "poolkeeper-look", "", server, digest_text, _, _] => {
-                Self::Look { server: ServerId::from(*server), digest: digest(digest_text)? }
-            }
+            [_, _, _, "poolkeeper-look", "", server, digest_text, _, _, workspace @ ..] => Self::Look {
+                server: ServerId::from(*server),
+                digest: digest(digest_text)?,
+                workspace: workspace.first().map(|path| (*path).to_owned()),
+            },
             [_, _, _, "poolkeeper-push", _, "", server] => Self::Push { server: ServerId::from(*server) },
             [_, _, _, "poolkeeper-start", _, "", server, digest_text, hostname, script @ ..] => Self::Start {
                 server: ServerId::from(*server),
@@ -286,8 +296,11 @@ impl RemoteCommand {
 
     fn arguments(&self) -> Vec<String> {
         match self {
-            Self::Look { server, digest } => {
-                vec![server.to_string(), digest.to_string(), STARTING_SECONDS.to_owned(), TAIL_BYTES.to_owned()]
+            Self::Look { server, digest, workspace } => {
+                let (starting, tail) = (STARTING_SECONDS.to_owned(), TAIL_BYTES.to_owned());
+                let mut arguments = vec![server.to_string(), digest.to_string(), starting, tail];
+                arguments.extend(workspace.clone());
+                arguments
             }
             Self::Push { server } => vec![server.to_string()],
             Self::Start { server, digest, hostname, script } => {
@@ -329,64 +342,4 @@ fn split(line: &str) -> Option<Vec<String>> {
         }
     }
     (!quoted).then_some(words)
-}
-
-/// Begins each line of an answer: a login shell may print lines of its own before it.
-const ANSWER: &str = "poolkeeper:";
-
-/// The answer to `Look`; none when it is not whole.
-pub fn read_facts(output: &str) -> Option<MachineFacts> {
-    let (head, tail) = output.split_once("poolkeeper:tail\n").unwrap_or((output, ""));
-    let value = |name: &str| {
-        let lines = head.lines().filter_map(|line| line.strip_prefix(ANSWER)?.split_once('='));
-        lines.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let tail = readable(tail);
-    let script = match value("script")? {
-        "not-started" => ScriptState::NotStarted,
-        "running" => ScriptState::Running { seconds: value("seconds")?.parse().ok()?, tail },
-        "vanished" => ScriptState::Vanished { tail },
-        "exited" => match value("status")?.trim().parse().ok()? {
-            0 => ScriptState::Passed,
-            status => ScriptState::Exited { status, tail },
-        },
-        _ => return None,
-    };
-    Some(MachineFacts { script, agent_running: value("agent")? == "running" })
-}
-
-/// The answer to `Push`, `Start` and `StartAgent`; none when it is not whole.
-pub fn read_done(output: &str) -> Option<Done> {
-    output.lines().find_map(|line| match line.strip_prefix(ANSWER)? {
-        "started" => Some(Done::Done),
-        "already" => Some(Done::Already),
-        _ => None,
-    })
-}
-
-/// What Look prints for these facts: `read_facts` reads it back.
-pub fn write_facts(facts: &MachineFacts) -> String {
-    let agent = if facts.agent_running { "running" } else { "none" };
-    let status = |status: i32| format!("{ANSWER}status={status}\n");
-    let (state, more, tail) = match &facts.script {
-        ScriptState::NotStarted => ("not-started", String::new(), ""),
-        ScriptState::Running { seconds, tail } => ("running", format!("{ANSWER}seconds={seconds}\n"), tail.as_str()),
-        ScriptState::Passed => ("exited", status(0), ""),
-        ScriptState::Exited { status: number, tail } => ("exited", status(*number), tail.as_str()),
-        ScriptState::Vanished { tail } => ("vanished", String::new(), tail.as_str()),
-    };
-    format!("{ANSWER}script={state}\n{more}{ANSWER}agent={agent}\n{ANSWER}tail\n{tail}")
-}
-
-/// What the others print: `read_done` reads it back.
-pub fn write_done(done: &Done) -> String {
-    match done {
-        Done::Done | Done::Accepted(_) => format!("{ANSWER}started\n"),
-        Done::Already => format!("{ANSWER}already\n"),
-    }
-}
-
-/// A machine's output for a screen: no control characters but line ends and tabs, so that none moves the cursor.
-pub fn readable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use poolkeeper::live::machine::remote_command::{RemoteCommand, read_facts};
 use poolkeeper::live::machine::streams;
-use poolkeeper::observed::{MachineFacts, ScriptState};
+use poolkeeper::observed::{MachineFacts, ScriptState, WorkspaceSight};
 use poolkeeper::world::Done;
 
 use super::guest::{Guest, HOSTNAME, SERVER, digest, guests, start_command, state, stream};
@@ -210,10 +210,28 @@ fn another_servers_state_is_ignored() {
         guest.push(&[]).done();
         guest.start(None, &[]).done();
         guest.over();
-        let other = RemoteCommand::Look { server: "another".into(), digest: digest() };
+        let other = RemoteCommand::Look { server: "another".into(), digest: digest(), workspace: None };
         let facts = read_facts(&guest.run(&other, b"").text).expect("facts");
-        assert_eq!(facts, MachineFacts { script: ScriptState::NotStarted, agent_running: false });
+        assert_eq!(facts, MachineFacts { script: ScriptState::NotStarted, agent_running: false, workspace: None });
         assert_eq!(guest.look().script, ScriptState::Passed, "{}", guest.name);
+    }
+}
+
+#[test]
+fn a_workspace_is_used_as_soon_as_anything_is_in_it() {
+    for guest in guests() {
+        let look = |workspace: &str| {
+            let workspace = Some(workspace.to_owned());
+            let look = RemoteCommand::Look { server: SERVER.into(), digest: digest(), workspace };
+            read_facts(&guest.run(&look, b"").text).expect("facts").workspace
+        };
+        let directory = "/home/jenkins/it's a/workspace";
+        assert_eq!(look(directory), Some(WorkspaceSight::Empty), "{}: not there", guest.name);
+        fs::create_dir_all(guest.path(&directory[1..])).expect("a directory");
+        assert_eq!(look(directory), Some(WorkspaceSight::Empty), "{}", guest.name);
+        fs::write(guest.path(&directory[1..]).join(".hidden"), "").expect("a file");
+        assert_eq!(look(directory), Some(WorkspaceSight::Used), "{}", guest.name);
+        assert_eq!(guest.look().workspace, None, "{}: not asked", guest.name);
     }
 }
 

@@ -65,7 +65,8 @@ impl Guest {
         let bin = root.path().join("bin");
         fs::create_dir_all(&bin).expect("bin");
         fs::create_dir_all(root.path().join("etc")).expect("etc");
-        let applets: &[&str] = if name == "busybox" { &["sh", "tar", "tr", "stat", "setsid", "tail", "date"] } else { &["sh"] };
+        let applets: &[&str] =
+            if name == "busybox" { &["sh", "tar", "tr", "stat", "setsid", "tail", "date", "ls"] } else { &["sh"] };
         for applet in applets {
             symlink(shell, bin.join(applet)).expect("a link");
         }
@@ -124,7 +125,7 @@ impl Guest {
     }
 
     pub(super) fn look(&self) -> MachineFacts {
-        let said = self.run(&RemoteCommand::Look { server: SERVER.into(), digest: digest() }, b"");
+        let said = self.run(&RemoteCommand::Look { server: SERVER.into(), digest: digest(), workspace: None }, b"");
         assert!(said.ok, "{}: {}", self.name, said.text);
         read_facts(&said.text).unwrap_or_else(|| panic!("{}: {}", self.name, said.text))
     }
