@@ -11,7 +11,7 @@ use crate::execute::{ChainResult, Outcome, Surroundings, execute};
 use crate::lock::{LockError, try_lock};
 use crate::names::PoolName;
 use crate::observe::observe;
-use crate::observed::{Launched, Refused, ThisRun, Tried};
+use crate::observed::{Ask, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
 use crate::plan::need::listed;
 use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
@@ -118,6 +118,7 @@ pub fn run(
         let observed = observe(world, desired, &this_run, outside.clock);
         let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
         this_run.note_listed(&listed(&observed));
+        note_looks(&mut this_run, &observed, (outside.clock)());
         this_run.healthy_at_start.get_or_insert(plan.healthy);
         if let Some(approved) = &approved {
             plan = Approved::within(approved, plan, &this_run);
@@ -155,9 +156,15 @@ pub fn run(
 /// `waits`: whether to wait longer for a lock that is waited for since then.
 fn lock(path: &Path, waits: &dyn Fn(Timestamp) -> bool, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
     let began = (outside.clock)();
+    let mut said = false;
     loop {
         match try_lock(path) {
-            Err(LockError::Held(_)) if waits(began) => (outside.pause)(LOCK_PAUSE),
+            Err(LockError::Held(_)) if waits(began) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!(lock = %path.display(), "another run holds the lock: waiting for it");
+                }
+                (outside.pause)(LOCK_PAUSE);
+            }
             result => return result,
         }
     }
@@ -199,6 +206,14 @@ fn remember(this_run: &mut ThisRun, plan: &Plan, results: &[ChainResult]) {
             if let Some(action) = chain.actions.get(step.action) {
                 remember_action(this_run, chain, action, &step.outcome, step.ended);
             }
+        }
+    }
+}
+
+fn note_looks(this_run: &mut ThisRun, observed: &Observed, now: Timestamp) {
+    for (ask, _) in &observed.answers {
+        if let Ask::Machine(MachineAsk { server, workspace: Some(_), .. }) = ask {
+            this_run.looked.insert(server.clone(), now);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use crate::cli::{Cli, ExplainArgs, Format};
@@ -48,9 +48,10 @@ pub fn show(
         Err(said) => bail!(Usage(said)),
     };
     match args.format {
-        Format::Text => out.write_all(text(&explanation, now, style).as_bytes())?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?,
+        Format::Text => out.write_all(text(&explanation, now, style).as_bytes()),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?),
     }
+    .context("cannot write the result")?;
     Ok(exit::DONE)
 }
 
@@ -62,7 +63,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         State::Deleting
         | State::Busy
         | State::Held(_)
-        | State::HoldOver
+        | State::HoldOver(_)
         | State::Retiring(_)
         | State::Launching
         | State::Kept(_)
@@ -81,7 +82,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         && let Some(login) = login(node, pool, provider)
     {
         let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
-        asks.insert(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script }));
+        asks.insert(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None }));
     }
     asks
 }

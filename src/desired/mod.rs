@@ -7,6 +7,7 @@ pub mod faults;
 pub mod image;
 pub mod keys;
 pub mod parse;
+pub mod pattern;
 pub mod pool;
 pub mod scripts;
 pub mod tables;
@@ -20,6 +21,7 @@ use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 pub use controller::{AddressChoice, Controller, Family, HostKeys, Limits, Provider, Target, TargetSecret};
 pub use image::SnapshotImage;
+pub use pattern::Pattern;
 pub use pool::{Agent, AgentMode, FlavorChoice, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};
 pub use scripts::{Digest, ScriptDir, UserData};
 

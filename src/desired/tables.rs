@@ -142,7 +142,7 @@ pub const POOL: Table = Table {
         key("single-use", Is("true")),
         key("used-when", Is("[gearman, busy]")),
         key("agent", Is("{}")),
-        key("check-interval", NotYet("5m")),
+        key("check-interval", Is("5m")),
         key("max-ready-age", Is("24h")),
         key("demand", NotYet("null")),
         key("max-hold", NotYet("null")),
@@ -151,6 +151,8 @@ pub const POOL: Table = Table {
 };
 
 pub const POOL_IMAGE: Table = Table { what: "an image made elsewhere", keys: &[key("glance", Required)] };
+
+pub const MESSAGE: Table = Table { what: "a text to look for", keys: &[key("message", Required)] };
 
 pub const AGENT: Table = Table {
     what: "an agent",
@@ -167,7 +169,8 @@ pub const AGENT: Table = Table {
     ],
 };
 
-pub const ALL: [&Table; 10] = [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &AGENT];
+pub const ALL: [&Table; 11] =
+    [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &MESSAGE, &AGENT];
 
 /// The known name that is nearest to a misspelt one: `min_ready` is `min-ready`.
 pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {

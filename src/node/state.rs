@@ -7,7 +7,9 @@ use super::mass_offline::mass_offline;
 use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
 use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
-use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
+use crate::observed::{
+    AgentMark, Computer, HostKey, MachineFacts, MachineSight, OfflineCause, ScriptState, ServerStatus, WorkspaceSight,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -17,8 +19,8 @@ pub enum State {
     Busy,
     /// A person keeps it.
     Held(String),
-    /// A person was in it, and does not keep it any more.
-    HoldOver,
+    /// A person was in it, and does not keep it any more: who, and why it was held.
+    HoldOver(String),
     /// Its removal has begun, with this reason: it only goes down.
     Retiring(String),
     /// BUILD.
@@ -112,7 +114,7 @@ impl Rules<'_, '_> {
 
     fn held(&self) -> Option<State> {
         match &self.node.marks.hold {
-            Some(hold) if hold.expired(self.now) => Some(State::HoldOver),
+            Some(hold) if hold.expired(self.now) => Some(State::HoldOver(format!("{}: {}", hold.who, hold.why))),
             Some(hold) => Some(State::Held(format!("held by {}: {}", hold.who, hold.why))),
             None => (self.node.server.locked == Some(true)).then(|| State::Held("locked in Nova".to_owned())),
         }
@@ -170,10 +172,10 @@ impl Rules<'_, '_> {
         };
         match &facts.script {
             ScriptState::NotStarted => State::Booting { up: self.node.marks.hostkey.clone() },
-            ScriptState::Running if self.active_for() > pool.ready_timeout + provider.boot_timeout => {
-                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: String::new() })
+            ScriptState::Running { seconds, tail } if exceeds(*seconds, pool.ready_timeout) => {
+                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: tail.clone() })
             }
-            ScriptState::Running => State::Preparing,
+            ScriptState::Running { .. } => State::Preparing,
             ScriptState::Passed => State::ToRegister,
             ScriptState::Exited { status, tail } => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
             ScriptState::Vanished { tail } => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
@@ -270,9 +272,28 @@ impl Rules<'_, '_> {
             if cause.is_ours() {
                 return Some(UsedWhy::OurMark);
             }
+            if let Some(text) = self.message(cause) {
+                return Some(UsedWhy::Message(text.to_owned()));
+            }
         }
         let single_use = self.node.pool.is_none_or(|pool| pool.single_use);
-        (agent.online() && marks.busy.is_some() && single_use).then_some(UsedWhy::SeenBusy)
+        if !agent.online() || !single_use {
+            return None;
+        }
+        let worked_in = matches!(
+            self.node.machine,
+            Some(MachineSight::Up { facts: Some(MachineFacts { workspace: Some(WorkspaceSight::Used), .. }), .. })
+        );
+        let seen_busy = marks.busy.is_some().then_some(UsedWhy::SeenBusy);
+        seen_busy.or_else(|| worked_in.then_some(UsedWhy::Workspace))
+    }
+
+    /// The text of a mark that the pool looks for.
+    fn message<'c>(&self, cause: &'c OfflineCause) -> Option<&'c str> {
+        let wanted = self.node.pool.into_iter().flat_map(|pool| &pool.used_when);
+        let mut patterns = wanted.filter_map(|when| if let UsedWhen::Message(pattern) = when { Some(pattern) } else { None });
+        // The raw text comes before Jenkins' own words around it, in which a user's name may stand.
+        patterns.find_map(|pattern| cause.texts().find(|text| pattern.is_in(text)))
     }
 
     fn offline_by_somebody(&self, agent: &Computer) -> State {
@@ -307,6 +328,10 @@ impl Rules<'_, '_> {
     }
 }
 
+fn exceeds(seconds: u64, limit: SignedDuration) -> bool {
+    i64::try_from(seconds).is_ok_and(|seconds| seconds > limit.as_secs())
+}
+
 /// A time after a duration; the end of time where that is past it.
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
@@ -319,7 +344,7 @@ impl State {
             Self::Deleting => "deleting",
             Self::Busy => "busy",
             Self::Held(_) => "held",
-            Self::HoldOver | Self::Retiring(_) => "retiring",
+            Self::HoldOver(_) | Self::Retiring(_) => "retiring",
             Self::Launching => "launching",
             Self::Failed(_) => "failed",
             Self::Kept(_) => "kept",

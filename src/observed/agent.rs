@@ -76,8 +76,13 @@ impl OfflineCause {
 
     /// The best text there is, for people.
     pub fn text(&self) -> Option<&str> {
+        self.texts().next()
+    }
+
+    /// Every text that there is, the rawest first.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
         let texts = [&self.message, &self.reason, &self.description];
-        texts.into_iter().flatten().map(String::as_str).find(|text| !text.is_empty())
+        texts.into_iter().flatten().map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 

@@ -31,6 +31,8 @@ pub struct MachineAsk {
     pub pinned: Option<HostKey>,
     /// Whose state is looked at.
     pub script: Digest,
+    /// The directory in which builds leave something, where it is to be looked at.
+    pub workspace: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -32,6 +32,11 @@ pub enum Act {
         server: ServerId,
         mark: Mark,
     },
+    /// Nova refuses to delete, and to mark, what a person locked. Nothing when it is not locked.
+    Unlock {
+        provider: ProviderName,
+        server: ServerId,
+    },
     DeleteServer {
         provider: ProviderName,
         server: ServerId,
@@ -199,6 +204,7 @@ impl Act {
             Self::CreateServer(_) => "create-server",
             Self::SetMarks { .. } => "set-marks",
             Self::ClearMark { .. } => "clear-mark",
+            Self::Unlock { .. } => "unlock",
             Self::DeleteServer { .. } => "delete-server",
             Self::PushScripts(_) => "push-scripts",
             Self::StartScript(_) => "start-script",

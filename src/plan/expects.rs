@@ -23,11 +23,13 @@ pub struct ServerExpects {
     pub marks: BTreeMap<Mark, MarkExpects>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkExpects {
     Present,
     Absent,
+    /// Present with this very value. Of a hold: it is over, or leaves this action free, and so does the lock that came with it.
+    Is(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -66,6 +68,7 @@ pub enum Stale {
     Deleting,
     MarkAppeared(Mark),
     MarkGone(Mark),
+    MarkChanged(Mark),
     AgentAppeared,
     AgentGone,
     AgentBusy,
@@ -84,6 +87,7 @@ impl fmt::Display for Stale {
             Self::Deleting => out.write_str("the server is being deleted already"),
             Self::MarkAppeared(mark) => write!(out, "it carries {mark} now"),
             Self::MarkGone(mark) => write!(out, "it does not carry {mark} any more"),
+            Self::MarkChanged(mark) => write!(out, "its {mark} says something else now"),
             Self::AgentAppeared => out.write_str("an agent of that name is there now"),
             Self::AgentGone => out.write_str("the agent is gone"),
             Self::AgentBusy => out.write_str("a build runs on it now"),
@@ -124,11 +128,11 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
     if server.is_deleting() {
         return Err(Stale::Deleting);
     }
-    if mark(Mark::Hold).is_some() && expected.marks.get(&Mark::Hold) != Some(&MarkExpects::Present) {
-        return Err(Stale::Held);
-    }
-    if server.locked == Some(true) {
-        return Err(Stale::Locked);
+    match (expected.marks.get(&Mark::Hold), mark(Mark::Hold)) {
+        (Some(MarkExpects::Is(seen)), Some(now)) if seen == now => {}
+        (_, Some(_)) => return Err(Stale::Held),
+        (_, None) if server.locked == Some(true) => return Err(Stale::Locked),
+        (_, None) => {}
     }
     if expected.status.as_ref().is_some_and(|status| *status != server.status) {
         return Err(Stale::Status(server.status.clone()));
@@ -136,8 +140,9 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
     for (key, expects) in &expected.marks {
         match (expects, mark(*key)) {
             (MarkExpects::Absent, Some(_)) => return Err(Stale::MarkAppeared(*key)),
-            (MarkExpects::Present, None) => return Err(Stale::MarkGone(*key)),
-            (MarkExpects::Absent, None) | (MarkExpects::Present, Some(_)) => {}
+            (MarkExpects::Present | MarkExpects::Is(_), None) => return Err(Stale::MarkGone(*key)),
+            (MarkExpects::Is(seen), Some(now)) if seen != now => return Err(Stale::MarkChanged(*key)),
+            (MarkExpects::Absent, None) | (MarkExpects::Present | MarkExpects::Is(_), Some(_)) => {}
         }
     }
     Ok(())

@@ -28,6 +28,8 @@ pub enum Because {
         provider: ProviderName,
         attempt: u32,
     },
+    /// A person kept it, until now.
+    HoldOver(String),
     Orphan,
     /// An agent of ours whose server is in no list.
     LoneAgent,
@@ -128,6 +130,7 @@ impl fmt::Display for Because {
             Self::Used { why, idle: None } => write!(out, "used: {why}"),
             Self::Failed(why) => write!(out, "failed: {why}"),
             Self::RoomForTry { attempt, .. } => write!(out, "room for the next try (try {attempt} failed)"),
+            Self::HoldOver(who) => write!(out, "its hold is over ({who})"),
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
             Self::Ghost => out.write_str("a ghost of a deleted agent"),
             Self::LoneAgent => out.write_str("its server is gone"),

@@ -56,7 +56,8 @@ impl<'d, 'a> Down<'d, 'a> {
 
 impl Down<'_, '_> {
     fn removal(&self, because: Because) -> Step {
-        let mut actions = self.facts().map(|chain| chain.actions).unwrap_or_default();
+        let mut actions: Vec<Action> = self.unlock().into_iter().collect();
+        actions.extend(self.facts().map(|chain| chain.actions).unwrap_or_default());
         let waits = self.take_down(&because, &mut actions)?;
         let verb = if waits.is_none() { Verb::Delete } else { Verb::Retire };
         match waits {
@@ -113,8 +114,23 @@ impl Down<'_, '_> {
     }
 
     fn mark_retire(&self, because: &Because, agent: Option<AgentExpects>) -> Option<Action> {
-        let missing = self.node.marks.retire.is_none() && self.node.server.takes_metadata();
+        let missing = self.node.marks.retire.is_none() && self.takes_marks();
         missing.then(|| self.set_marks(BTreeMap::from([(Mark::Retire, marks::fit(&because.to_string()))]), agent))
+    }
+
+    /// The lock of a hold that is over goes first: Nova takes no mark before. An old Nova does not tell of locks.
+    fn unlock(&self) -> Option<Action> {
+        let locked = self.node.server.locked.unwrap_or_else(|| self.node.marks.retire.is_none());
+        let act = Act::Unlock { provider: self.node.provider.clone(), server: self.node.server.id.clone() };
+        (self.hold_is_over() && locked).then(|| Action { act, expects: self.expects(BTreeMap::new(), None) })
+    }
+
+    fn hold_is_over(&self) -> bool {
+        matches!(self.node.state, State::HoldOver(_))
+    }
+
+    fn takes_marks(&self) -> bool {
+        self.node.server.takes_metadata() || (self.hold_is_over() && self.node.server.is_settled())
     }
 
     /// A busy node comes here only when its channel is lost for longer than the grace.
@@ -128,10 +144,13 @@ impl Down<'_, '_> {
 
     /// Intent before act: a machine that takes marks carries `retire` before it is touched.
     fn retired(&self) -> BTreeMap<Mark, MarkExpects> {
-        if self.node.server.takes_metadata() { BTreeMap::from([(Mark::Retire, MarkExpects::Present)]) } else { BTreeMap::new() }
+        if self.takes_marks() { BTreeMap::from([(Mark::Retire, MarkExpects::Present)]) } else { BTreeMap::new() }
     }
 
-    fn expects(&self, marks: BTreeMap<Mark, MarkExpects>, agent: Option<AgentExpects>) -> Expects {
+    fn expects(&self, mut marks: BTreeMap<Mark, MarkExpects>, agent: Option<AgentExpects>) -> Expects {
+        // What is decided of a node with a hold is void once the hold says something else.
+        let hold = self.node.server.metadata.get(Mark::Hold.key());
+        marks.extend(hold.map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone()))));
         let server = ServerExpects {
             provider: self.node.provider.clone(),
             id: self.node.server.id.clone(),
@@ -176,7 +195,8 @@ impl Down<'_, '_> {
                 Act::ClearMark { provider: self.node.provider.clone(), server: self.node.server.id.clone(), mark: Mark::Lost };
             actions.push(Action { act, expects: self.expects(BTreeMap::new(), None) });
         }
-        if self.node.state == State::Busy && self.marks_busy_nodes() {
+        let held = self.node.marks.hold.as_ref().is_some_and(|hold| !hold.expired(self.now));
+        if self.node.state == State::Busy && !held && self.marks_busy_nodes() {
             actions.extend(self.mark_offline(&Because::Busy));
         }
         (!actions.is_empty()).then(|| self.chain(Verb::Mark, self.fact(), actions))

@@ -71,7 +71,7 @@ impl Steps<'_> {
             State::Joining { start: false } => Err(WaitsFor::Online),
             State::Deleting => Err(WaitsFor::Deletion),
             State::Held(who) => Err(WaitsFor::Person(who.clone())),
-            State::HoldOver => Err(WaitsFor::Person("its hold is over: take off poolkeeper_hold and unlock it".to_owned())),
+            State::HoldOver(who) => self.down(node, Because::HoldOver(who.clone())),
             State::Kept(why) => self.noted(node).map(Some).ok_or(WaitsFor::Person(kept(why))),
         }
     }

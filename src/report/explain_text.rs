@@ -1,6 +1,6 @@
 //! An explanation as a person reads it: state, what is seen, rule, last words, what comes next. Nothing is decided here.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::explain::{AgentSeen, Explanation, MachineSeen, Next, ServerSeen, Tail};
 use super::printable::printable;
@@ -111,7 +111,10 @@ fn machine_line(machine: &MachineSeen) -> String {
         Ok(MachineSight::Up { facts: Some(facts), .. }) => {
             let script = match &facts.script {
                 ScriptState::NotStarted => "not started".to_owned(),
-                ScriptState::Running => "running".to_owned(),
+                ScriptState::Running { seconds, .. } => {
+                    let seconds = i64::try_from(*seconds).unwrap_or(i64::MAX);
+                    format!("running for {}", units::short(SignedDuration::from_secs(seconds)))
+                }
                 ScriptState::Passed => "passed".to_owned(),
                 ScriptState::Exited { status, .. } => format!("exited {status}"),
                 ScriptState::Vanished { .. } => "ended without a status".to_owned(),

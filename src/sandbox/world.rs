@@ -82,7 +82,7 @@ impl State {
     fn seen(&self, source: Source, tried: &str) -> Result<(), Gap> {
         let stopped = self.faults.stopped().then(|| "connection refused".to_owned());
         match stopped.or_else(|| self.outage(&source)) {
-            Some(answered) => Err(Gap { source, tried: tried.to_owned(), answered }),
+            Some(answered) => Err(Gap { source, tried: tried.to_owned(), answered, hint: None }),
             None => Ok(()),
         }
     }
@@ -118,12 +118,12 @@ impl State {
                 // Only an outage of this one machine: SSH does not go through the cloud's API.
                 let source = Source::Server(ask.provider.clone(), ask.server.clone());
                 if let Some(said) = self.faults.outages.get(&source) {
-                    return Err(Gap { answered: said.clone(), source, tried: "ssh".to_owned() });
+                    return Err(Gap { answered: said.clone(), source, tried: "ssh".to_owned(), hint: None });
                 }
                 let now = self.clock.now();
                 let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);
                 Ok(Answer::Machine(match machine {
-                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, now),
+                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, ask.workspace.is_some(), now),
                     None => MachineSight::NoSsh { why: "no route to host".to_owned() },
                 }))
             }
@@ -220,6 +220,7 @@ impl State {
                 Err(refusal) if refusal.status == 404 && refusal.said.starts_with("Metadata") => Ok(Done::Already),
                 other => other.map(|()| Done::Done),
             },
+            Act::Unlock { provider, server } => self.set_lock(provider, server, false).map(|()| Done::Done),
             Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
             Act::PushScripts(push) => self.push_scripts(push),
             Act::StartScript(start) => self.start_script(start),
@@ -235,7 +236,7 @@ impl State {
         let now = self.clock.now();
         let machine = self.machines.get_mut(&on.server).filter(|machine| machine.address == on.login.host);
         let machine = machine.ok_or_else(no_ssh)?;
-        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), now) {
+        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), false, now) {
             MachineSight::Up { .. } => Ok(machine),
             MachineSight::NoSsh { why } => Err(Refusal::new(503, why)),
             MachineSight::OtherKey { key } => Err(Refusal::new(495, format!("another host key answered: {key}"))),
@@ -303,6 +304,7 @@ fn source_of(act: &Act) -> Option<Source> {
         Act::CreateServer(create) => Some(Source::Provider(create.provider.clone())),
         Act::SetMarks { provider, server, .. }
         | Act::ClearMark { provider, server, .. }
+        | Act::Unlock { provider, server }
         | Act::DeleteServer { provider, server } => Some(Source::Server(provider.clone(), server.clone())),
         Act::CreateAgent(create) => Some(Source::Target(create.target.clone())),
         Act::StartAgent(start) => Some(Source::Target(start.target.clone())),

@@ -110,7 +110,7 @@ impl Wire {
 
     fn look(&self, id: &ServerId, pinned: Option<&HostKey>) -> MachineSight {
         let (provider, login) = (ProviderName::from(PROVIDER), self.login(id));
-        let ask = MachineAsk { provider, server: id.clone(), login, pinned: pinned.cloned(), script: digest() };
+        let ask = MachineAsk { provider, server: id.clone(), login, pinned: pinned.cloned(), script: digest(), workspace: None };
         machine::look(&ask).expect("a sight")
     }
 
@@ -162,8 +162,9 @@ fn prepare(wire: &Wire, on: &Machine) {
     let start = StartScript { machine: on.clone(), digest: digest(), script: Some("ready.sh".into()), hostname };
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Done));
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Already));
-    assert_eq!(wire.script(&on.server, &on.pinned).0, ScriptState::Running);
-    wire.world.tick(4);
+    wire.world.tick(3);
+    assert!(matches!(wire.script(&on.server, &on.pinned).0, ScriptState::Running { seconds: 3, .. }));
+    wire.world.tick(1);
     assert_eq!(wire.script(&on.server, &on.pinned).0, ScriptState::Passed);
 }
 

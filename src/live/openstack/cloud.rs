@@ -141,19 +141,28 @@ impl Cloud {
         nova::clear_mark(&self.session, id, mark).map_err(|error| self.act_error(error))
     }
 
+    pub fn unlock(&self, id: &ServerId) -> Result<Done, ActError> {
+        nova::unlock(&self.session, id).map_err(|error| self.act_error(error))
+    }
+
     pub fn delete_server(&self, id: &ServerId) -> Result<Done, ActError> {
         nova::delete(&self.session, id).map_err(|error| self.act_error(error))
     }
 
     fn gap(&self, error: CallError) -> Gap {
-        error.gap(Source::Provider(self.provider.clone()))
+        error.gap(Source::Provider(self.provider.clone()), &self.shown())
     }
 
     fn server_gap(&self, id: &ServerId, error: CallError) -> Gap {
-        error.gap(Source::Server(self.provider.clone(), id.clone()))
+        error.gap(Source::Server(self.provider.clone(), id.clone()), &self.shown())
     }
 
     fn act_error(&self, error: CallError) -> ActError {
-        error.act_error(self.provider.as_str())
+        error.act_error(self.provider.as_str(), &self.shown())
+    }
+
+    /// For hints.
+    fn shown(&self) -> String {
+        format!("cloud `{}` of {}", self.session.config.cloud, self.session.config.file)
     }
 }

@@ -92,7 +92,7 @@ fn success(tried: &str, response: &Response) -> Result<(), CallError> {
 }
 
 fn json_of<T: serde::de::DeserializeOwned>(tried: &str, response: &Response) -> Result<T, CallError> {
-    response.json().map_err(|said| fault::unreadable(tried, response, &said))
+    response.json().map_err(|said| fault::foreign(tried, response, &said))
 }
 
 /// Nova itself says that the server (or the key of its metadata) is not there. A proxy's 404 says nothing of a server, nor
@@ -223,6 +223,13 @@ pub(super) fn set_marks(session: &Session, id: &ServerId, marks: &BTreeMap<Mark,
 
 pub(super) fn clear_mark(session: &Session, id: &ServerId, mark: Mark) -> Result<Done, CallError> {
     gone_is_done(session, &format!("/servers/{id}/metadata/{}", mark.key()))
+}
+
+/// Nova answers 202 for a server that is not locked, too.
+pub(super) fn unlock(session: &Session, id: &ServerId) -> Result<Done, CallError> {
+    let unlock = |url| Request::post(url).json(json!({"unlock": null})).idempotent();
+    let (tried, response) = session.call(Service::Compute, &format!("/servers/{id}/action"), unlock)?;
+    success(&tried, &response).map(|()| Done::Done)
 }
 
 pub(super) fn delete(session: &Session, id: &ServerId) -> Result<Done, CallError> {

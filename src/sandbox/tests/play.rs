@@ -79,8 +79,14 @@ impl Play {
     }
 
     pub(super) fn look(&self, id: &ServerId, pinned: Option<HostKey>) -> MachineSight {
-        let ask =
-            MachineAsk { provider: self.provider.clone(), server: id.clone(), login: self.login(id), pinned, script: digest() };
+        let ask = MachineAsk {
+            provider: self.provider.clone(),
+            server: id.clone(),
+            login: self.login(id),
+            pinned,
+            script: digest(),
+            workspace: None,
+        };
         match self.world.answer(&Ask::Machine(ask)) {
             Ok(Answer::Machine(sight)) => sight,
             other => panic!("{other:?}"),

@@ -45,6 +45,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("comfy_table", &["src/report/table.rs"]),
     ("fs2", &["src/lock.rs"]),
     ("indicatif", &["src/report/progress.rs"]),
+    ("regex_lite", &["src/desired/pattern.rs"]),
     ("reqwest", &["src/live/http.rs"]),
     ("russh", &["src/sandbox/serve_ssh.rs"]),
     ("rustls", &["src/main.rs", "src/live/http.rs"]),
