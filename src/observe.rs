@@ -53,7 +53,7 @@ fn is_open(lists: &Lists, ask: &Ask) -> bool {
         Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) => {
             lists.providers.get(name).is_none_or(Result::is_ok)
         }
-        Ask::AgentConfig(name, _) => lists.targets.get(name).is_none_or(Result::is_ok),
+        Ask::AgentConfig(name, _) | Ask::Queue(name) => lists.targets.get(name).is_none_or(Result::is_ok),
         // SSH does not go through the cloud's API.
         Ask::Machine(_) => true,
     }

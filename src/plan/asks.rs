@@ -33,6 +33,9 @@ pub fn asks(desired: &Desired, lists: &Lists, this_run: &ThisRun, now: Timestamp
             let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
             asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
         }
+        if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
+            asks.insert(Ask::Queue(target.clone()));
+        }
         if matches!(node.state, State::Failed(_)) && node.marks.failed.is_none() && node.server.status != ServerStatus::Build {
             asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
         }
