@@ -69,6 +69,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         | State::Kept(_)
         | State::Orphan
         | State::Used(_)
+        | State::Resuming { .. }
         | State::MassOffline
         | State::Ready => (false, false),
     };

@@ -176,6 +176,7 @@ impl World for Live {
             Ask::Limits(provider) => self.cloud(provider)?.limits().map(Answer::Limits),
             Ask::Flavors(provider) => self.cloud(provider)?.flavors().map(Answer::Flavors),
             Ask::AgentConfig(target, name) => self.target(target)?.config(name).map(Answer::AgentConfig),
+            Ask::Queue(target) => self.target(target)?.queue().map(Answer::Queue),
             Ask::Networks(provider) => self.cloud(provider)?.networks().map(Answer::Networks),
         }
     }
@@ -200,6 +201,7 @@ impl World for Live {
             Act::StartScript(start) => machine::start(start, &self.nodepool, self.left()),
             Act::CreateAgent(agent) => target(&agent.target)?.create_agent(agent),
             Act::MarkOffline { target: of, name, message } => target(of)?.mark_offline(name, message),
+            Act::LiftMark { target: of, name } => target(of)?.lift_mark(name),
             Act::DeleteAgent { target: of, name } => target(of)?.delete_agent(name),
             Act::StartAgent(start) => {
                 let program = target(&start.target)?.agent_program(start)?;

@@ -43,6 +43,11 @@ pub enum State {
     /// `joined` and no agent: it is never registered again.
     Orphan,
     Used(UsedWhy),
+    /// Used, but in an earlier session of its controller: a Pipeline may go on on it. `until`: when that is given up.
+    Resuming {
+        why: UsedWhy,
+        until: Timestamp,
+    },
     /// Offline without anybody's mark. `until`: when the grace is over; none: not marked `lost` yet.
     Lost {
         until: Option<Timestamp>,
@@ -249,7 +254,10 @@ impl Rules<'_, '_> {
             }
         };
         if let Some(why) = self.used(agent) {
-            return State::Used(why);
+            return match self.resumes_until() {
+                Some(until) => State::Resuming { why, until },
+                None => State::Used(why),
+            };
         }
         if agent.temporarily_offline && !agent.channel_lost() {
             return self.offline_by_somebody(agent);
@@ -286,6 +294,18 @@ impl Rules<'_, '_> {
         );
         let seen_busy = marks.busy.is_some().then_some(UsedWhy::SeenBusy);
         seen_busy.or_else(|| worked_in.then_some(UsedWhy::Workspace))
+    }
+
+    /// When a Pipeline's return is given up; none: nothing can come back to this node. A queue that was not seen may have it.
+    fn resumes_until(&self) -> Option<Timestamp> {
+        let (node, marks) = (self.node, &self.node.marks);
+        let (busy, now) = (&marks.busy.as_ref()?.text, node.session?);
+        // A controller that tells no session (Hudson) resumes nothing.
+        if busy == now || busy == "-" || node.resuming == Some(false) {
+            return None;
+        }
+        let since = marks.used.as_ref().map_or(self.now, |used| used.at);
+        Some(later(since, self.desired.controller.lost_grace)).filter(|until| self.now < *until)
     }
 
     /// The text of a mark that the pool looks for.
@@ -353,7 +373,7 @@ impl State {
             Self::ToRegister => "registering",
             Self::Joining { .. } => "joining",
             Self::Orphan => "orphan",
-            Self::Used(_) => "used",
+            Self::Used(_) | Self::Resuming { .. } => "used",
             Self::Lost { .. } | Self::MassOffline => "lost",
             Self::Ready => "ready",
         }

@@ -91,6 +91,11 @@ impl Computer {
         !self.offline
     }
 
+    /// Taken offline by this program alone.
+    pub fn marked_by_us(&self) -> bool {
+        self.temporarily_offline && self.cause.as_ref().is_some_and(OfflineCause::is_ours)
+    }
+
     /// What is left in the list of an agent that was deleted under a Pipeline: no executors. Whether it is one, its missing
     /// configuration tells: a person can set an agent's executors to 0, too.
     pub fn may_be_ghost(&self) -> bool {

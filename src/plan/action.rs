@@ -52,6 +52,11 @@ pub enum Act {
         name: NodeName,
         message: String,
     },
+    /// Our own offline mark is taken off again.
+    LiftMark {
+        target: TargetName,
+        name: NodeName,
+    },
     DeleteAgent {
         target: TargetName,
         name: NodeName,
@@ -210,6 +215,7 @@ impl Act {
             Self::StartScript(_) => "start-script",
             Self::CreateAgent(_) => "create-agent",
             Self::MarkOffline { .. } => "mark-offline",
+            Self::LiftMark { .. } => "lift-mark",
             Self::DeleteAgent { .. } => "delete-agent",
             Self::StartAgent(_) => "start-agent",
         }

@@ -32,6 +32,9 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
             let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
             asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
         }
+        if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
+            asks.insert(Ask::Queue(target.clone()));
+        }
         if matches!(node.state, State::Failed(_)) && node.marks.failed.is_none() && node.server.status != ServerStatus::Build {
             asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
         }
@@ -50,7 +53,7 @@ fn is_open(lists: &Lists, ask: &Ask) -> bool {
         Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) => {
             lists.providers.get(name).is_none_or(Result::is_ok)
         }
-        Ask::AgentConfig(name, _) => lists.targets.get(name).is_none_or(Result::is_ok),
+        Ask::AgentConfig(name, _) | Ask::Queue(name) => lists.targets.get(name).is_none_or(Result::is_ok),
         // SSH does not go through the cloud's API.
         Ask::Machine(_) => true,
     }

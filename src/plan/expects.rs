@@ -52,6 +52,8 @@ pub enum AgentIs {
     Ghost,
     /// There, and not marked offline by anybody.
     Unmarked,
+    /// There, and taken offline by us.
+    MarkedByUs,
     /// There, in whatever state.
     Present,
 }
@@ -74,6 +76,7 @@ pub enum Stale {
     AgentBusy,
     AgentOnline,
     AgentMarked,
+    AgentNotMarked,
 }
 
 impl fmt::Display for Stale {
@@ -93,6 +96,7 @@ impl fmt::Display for Stale {
             Self::AgentBusy => out.write_str("a build runs on it now"),
             Self::AgentOnline => out.write_str("the agent is online now"),
             Self::AgentMarked => out.write_str("the agent is marked offline already"),
+            Self::AgentNotMarked => out.write_str("the agent does not have our offline mark any more"),
         }
     }
 }
@@ -151,13 +155,17 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
 fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
     match (is, agent) {
         (AgentIs::Absent, Some(_)) => Err(Stale::AgentAppeared),
-        (AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, None) => Err(Stale::AgentGone),
+        (AgentIs::Unmarked | AgentIs::MarkedByUs | AgentIs::Present | AgentIs::Ghost, None) => Err(Stale::AgentGone),
         (AgentIs::Ghost, Some(agent)) if !agent.may_be_ghost() => Err(Stale::AgentAppeared),
         (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
+        (AgentIs::MarkedByUs, Some(agent)) if !agent.marked_by_us() => Err(Stale::AgentNotMarked),
         (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
         (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_lost() => Err(Stale::AgentBusy),
         (AgentIs::Removable | AgentIs::GivenUp, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
         (AgentIs::Absent | AgentIs::Removable | AgentIs::GivenUp, None)
-        | (AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, Some(_)) => Ok(()),
+        | (
+            AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::MarkedByUs | AgentIs::Present | AgentIs::Ghost,
+            Some(_),
+        ) => Ok(()),
     }
 }

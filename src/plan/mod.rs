@@ -148,6 +148,7 @@ impl WaitsFor {
             Self::Build
             | Self::Person(_)
             | Self::Return { .. }
+            | Self::Resume { .. }
             | Self::Gap(_)
             | Self::Paused(_)
             | Self::PoolFull { .. }

@@ -47,6 +47,8 @@ pub enum Because {
     Lost,
     /// Up and not lost any more.
     Back,
+    /// A Pipeline waits for it to go on after the controller's restart.
+    Resuming,
     Next(Step),
 }
 
@@ -83,6 +85,10 @@ pub enum WaitsFor {
     LaterPass,
     /// A lost agent to come back.
     Return {
+        until: Timestamp,
+    },
+    /// A Pipeline that may go on on it after the controller's restart.
+    Resume {
         until: Timestamp,
     },
     Gap(String),
@@ -141,6 +147,7 @@ impl fmt::Display for Because {
             Self::Busy => out.write_str("seen busy"),
             Self::Lost => out.write_str("agent lost"),
             Self::Back => out.write_str("agent back"),
+            Self::Resuming => out.write_str("a Pipeline waits to go on on it"),
             Self::Next(step) => write!(out, "{step}"),
         }
     }
@@ -169,6 +176,7 @@ impl fmt::Display for WaitsFor {
             Self::Deletion => out.write_str("Nova to delete it"),
             Self::LaterPass => out.write_str("a look in a later pass"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
+            Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),
             Self::Gap(what) => write!(out, "{what} to be seen again"),
             Self::Paused(why) => write!(out, "a person: paused: {why}"),
             Self::PoolFull { max } => write!(out, "room in the pool (max-servers: {max})"),

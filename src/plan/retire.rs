@@ -11,7 +11,7 @@ use crate::desired::{Desired, UsedWhen};
 use crate::names::TargetName;
 use crate::node::{AgentSight, Node, State};
 use crate::observed::agent::OUR_MESSAGE;
-use crate::observed::{Computer, Mark, Observed, ServerStatus, marks};
+use crate::observed::{Computer, Dated, Mark, Observed, ServerStatus, TargetList, marks};
 
 /// A build may have been handed out in the moment of our own mark: the controller shows it within this time.
 const SETTLE: SignedDuration = SignedDuration::from_secs(2);
@@ -27,6 +27,11 @@ pub fn removal(sight: Sight<'_>, node: &Node<'_>, because: Because) -> Step {
 /// Facts seen for the first time, and a busy node's mark against a second build. None: nothing new.
 pub fn facts(sight: Sight<'_>, node: &Node<'_>) -> Option<Chain> {
     Down::of(sight, node).facts()
+}
+
+/// For a used node on which a Pipeline may go on: that it is used, and our mark off, so that it can. None: nothing to do.
+pub fn resuming(sight: Sight<'_>, node: &Node<'_>) -> Option<Chain> {
+    Down::of(sight, node).resuming()
 }
 
 /// What every node's way down is decided from.
@@ -202,6 +207,15 @@ impl Down<'_, '_> {
         (!actions.is_empty()).then(|| self.chain(Verb::Mark, self.fact(), actions))
     }
 
+    fn resuming(&self) -> Option<Chain> {
+        let mut actions = self.facts().map(|chain| chain.actions).unwrap_or_default();
+        if let (Some(target), Some(true)) = (self.node.target(), self.node.agent.computer().map(Computer::marked_by_us)) {
+            let act = Act::LiftMark { target: target.clone(), name: self.node.name.clone() };
+            actions.push(Action { act, expects: self.expects(BTreeMap::new(), self.agent_is(AgentIs::MarkedByUs)) });
+        }
+        (!actions.is_empty()).then(|| self.chain(Verb::Mark, Because::Resuming, actions))
+    }
+
     /// Which of the facts a chain is told for.
     fn fact(&self) -> Because {
         if let State::Lost { .. } = &self.node.state {
@@ -230,10 +244,12 @@ impl Down<'_, '_> {
         if first_online(node) {
             facts.insert(Mark::Agent, "joined".to_owned());
         }
-        if node.state == State::Busy && have.busy.is_none() {
+        // One that goes on after the controller's restart is busy in the new session.
+        let new = |busy: &Dated| self.list().is_some_and(|list| list.session.as_ref().is_some_and(|now| *now != busy.text));
+        if node.state == State::Busy && have.busy.as_ref().is_none_or(new) {
             facts.insert(Mark::Busy, marks::dated(self.now, self.session()));
         }
-        if let (State::Used(why), None) = (&node.state, &have.used) {
+        if let (State::Used(why) | State::Resuming { why, .. }, None) = (&node.state, &have.used) {
             facts.insert(Mark::Used, marks::dated(self.now, &why.to_string()));
         }
         if let (State::Failed(why), None) = (&node.state, &have.failed) {
@@ -247,8 +263,11 @@ impl Down<'_, '_> {
     }
 
     fn session(&self) -> &str {
-        let list = self.node.target().and_then(|target| self.observed.lists.targets.get(target));
-        list.and_then(|list| list.as_ref().ok()).and_then(|list| list.session.as_deref()).unwrap_or("-")
+        self.list().and_then(|list| list.session.as_deref()).unwrap_or("-")
+    }
+
+    fn list(&self) -> Option<&TargetList> {
+        self.observed.lists.targets.get(self.node.target()?)?.as_ref().ok()
     }
 
     fn lost_while_busy(&self) -> bool {

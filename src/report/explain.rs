@@ -310,7 +310,9 @@ fn is_about(chain: &Chain, node: &Node<'_>) -> bool {
         Act::PushScripts(push) => Some(push.machine.server.clone()),
         Act::StartScript(start) => Some(start.machine.server.clone()),
         Act::StartAgent(start) => Some(start.machine.server.clone()),
-        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::DeleteAgent { .. } => None,
+        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::LiftMark { .. } | Act::DeleteAgent { .. } => {
+            None
+        }
     };
     let mut about = chain.actions.iter().filter_map(|action| server(&action.act));
     about.all(|id| id == node.server.id)
@@ -330,6 +332,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
         | State::Launching
         | State::ToRegister
         | State::Used(_)
+        | State::Resuming { .. }
         | State::MassOffline
         | State::Ready => &[],
     };

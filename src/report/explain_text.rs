@@ -248,6 +248,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Deletion => Some("nothing is left to do here"),
         WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),
+        WaitsFor::Resume { .. } => Some("then its build runs on; else it is deleted as used"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),

@@ -32,6 +32,9 @@ pub fn rule_of(state: &State) -> String {
         }
         State::Orphan => "a server whose agent was online once and is gone is never registered again".to_owned(),
         State::Used(why) => used(why),
+        State::Resuming { .. } => {
+            "a used node on which a Pipeline may go on after its controller's restart is left alone for lost-grace".to_owned()
+        }
         State::Lost { until: None } => "an agent that is offline without anybody's mark is lost".to_owned(),
         State::Lost { until: Some(_) } => {
             "an agent that is offline without anybody's mark is lost, and given up after lost-grace".to_owned()
@@ -104,7 +107,7 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
         State::Failed(why) => marks.failed.as_ref().map(|failed| failed.at).or_else(|| failed_at(desired, node, why)),
         State::Kept(KeptWhy::Person(_)) => offline(),
         State::Joining { .. } => joining_at(node),
-        State::Used(_) => marks.used.as_ref().map(|used| used.at).or_else(offline),
+        State::Used(_) | State::Resuming { .. } => marks.used.as_ref().map(|used| used.at).or_else(offline),
         State::Lost { .. } | State::MassOffline => marks.lost.or_else(offline),
         State::Deleting
         | State::Held(_)

@@ -149,6 +149,10 @@ impl State {
                 let absent = || AgentConfig::Absent;
                 Ok(Answer::AgentConfig(node.map_or_else(absent, |node| AgentConfig::Description(node.description.clone()))))
             }
+            Ask::Queue(target) => {
+                self.seen(Source::Target(target.clone()), "GET /queue/api/json")?;
+                Ok(Answer::Queue(self.jenkins.get(target).map(super::jenkins::Jenkins::waiting).unwrap_or_default()))
+            }
             Ask::Networks(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /networks")?;
                 Ok(Answer::Networks(self.clouds.get(provider).map(|cloud| cloud.networks.clone()).unwrap_or_default()))
@@ -226,6 +230,7 @@ impl State {
             Act::StartScript(start) => self.start_script(start),
             Act::CreateAgent(create) => self.create_agent(&create.target, new_node(create)).map(|()| Done::Done),
             Act::MarkOffline { target, name, message } => self.mark_offline(target, name, message),
+            Act::LiftMark { target, name } => self.lift_mark(target, name),
             Act::DeleteAgent { target, name } => already_when_gone(self.delete_agent(target, name)),
             Act::StartAgent(start) => self.start_agent(start),
         }
@@ -286,6 +291,18 @@ impl State {
     }
 }
 
+impl State {
+    fn lift_mark(&mut self, target: &TargetName, name: &NodeName) -> Result<Done, Refusal> {
+        let node = self.target(target)?.node(name.as_str())?;
+        if !node.marked {
+            return Ok(Done::Already);
+        }
+        node.unmark();
+        self.log("lift-mark", name.as_str(), "");
+        Ok(Done::Done)
+    }
+}
+
 fn is_ours(image: &Image, controller: &Controller) -> bool {
     image.properties.get(Mark::Controller.key()).map(String::as_str) == Some(controller.id.as_str())
 }
@@ -308,7 +325,9 @@ fn source_of(act: &Act) -> Option<Source> {
         | Act::DeleteServer { provider, server } => Some(Source::Server(provider.clone(), server.clone())),
         Act::CreateAgent(create) => Some(Source::Target(create.target.clone())),
         Act::StartAgent(start) => Some(Source::Target(start.target.clone())),
-        Act::MarkOffline { target, .. } | Act::DeleteAgent { target, .. } => Some(Source::Target(target.clone())),
+        Act::MarkOffline { target, .. } | Act::LiftMark { target, .. } | Act::DeleteAgent { target, .. } => {
+            Some(Source::Target(target.clone()))
+        }
         Act::PushScripts(_) | Act::StartScript(_) => None,
     }
 }

@@ -94,3 +94,66 @@ fn what_ran_unseen_does_not_matter_to_a_pool_that_does_not_look() {
     assert_eq!(used(&scene, &name), None);
     scene.assert_settled();
 }
+
+/// A Pipeline on the first node, seen busy; then its controller restarts. The node's name.
+fn interrupted(scene: &Scene) -> String {
+    let name = first(scene);
+    scene.world.start_pipeline(&Scene::target(), &name, 900).expect("an idle node");
+    scene.timer();
+    scene.world.restart_controller(&Scene::target());
+    name
+}
+
+#[test]
+fn a_pipeline_that_outlives_its_controllers_restart_goes_on_on_its_node() {
+    for generation in [Generation::J1_651, Generation::J2_46, Generation::J2_462, Generation::J2_568] {
+        // With our own mark at the sight of its build, and without.
+        for used_when in [vec![UsedWhen::Busy], vec![UsedWhen::Gearman]] {
+            let scene = scene(generation, used_when.clone());
+            let name = interrupted(&scene);
+            for _ in 0..10 {
+                scene.timer();
+                scene.world.tick(60);
+                assert!(scene.names().contains(&name), "{generation:?} {used_when:?}");
+            }
+            assert!(scene.world.agent(&Scene::target(), &name).expect("there").busy, "{generation:?} {used_when:?}");
+            scene.world.tick(600);
+            scene.converge();
+            assert!(!scene.names().contains(&name), "its build is over: {generation:?} {used_when:?}");
+            scene.assert_settled();
+        }
+    }
+}
+
+#[test]
+fn a_node_that_no_pipeline_waits_for_goes_after_its_controllers_restart() {
+    let scene = scene(Generation::J2_462, vec![UsedWhen::Gearman]);
+    let name = first(&scene);
+    scene.world.start_build(&Scene::target(), &name, 900).expect("an idle node");
+    scene.timer();
+    scene.world.restart_controller(&Scene::target());
+    scene.world.tick(120);
+    scene.converge();
+    assert!(!scene.names().contains(&name), "a build without a Pipeline died with its controller");
+    scene.assert_settled();
+}
+
+#[test]
+fn what_does_not_go_on_within_lost_grace_is_given_up() {
+    let scene = scene(Generation::J2_462, vec![UsedWhen::Gearman]);
+    let name = interrupted(&scene);
+    // Somebody else's mark, which we never lift: nothing can go on on it.
+    scene.world.mark_gearman(&Scene::target(), &name);
+    let asks_queue = || scene.asked().iter().any(|ask| matches!(ask, Ask::Queue(_)));
+    let mut minutes = 0;
+    while scene.names().contains(&name) {
+        scene.timer();
+        assert!(used(&scene, &name).is_none() || asks_queue() || minutes >= 10, "{minutes}");
+        scene.world.tick(60);
+        minutes += 1;
+        assert!(minutes < 30, "never given up");
+    }
+    assert!(minutes >= 10, "lost-grace is 10 minutes: {minutes}");
+    assert!(!asks_queue(), "no other node asks the queue");
+    scene.converge();
+}
