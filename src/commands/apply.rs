@@ -118,9 +118,13 @@ impl<'a> Talk<'a> {
 }
 
 impl Audience for Talk<'_> {
+    fn asks(&self, plan: &Plan) -> bool {
+        // The first plan that changes something is asked for, whichever pass makes it: the first may only be waiting.
+        !self.inner().approved && !plan.is_empty()
+    }
+
     fn approve(&self, plan: &Plan, _pass: u32) -> bool {
         let mut inner = self.inner();
-        // The first plan that changes something is asked for, whichever pass makes it: the first may only be waiting.
         if inner.approved || plan.is_empty() {
             let new: Vec<Gap> =
                 plan.gaps.iter().filter(|gap| !inner.gaps.iter().any(|said| is_same(said, gap))).cloned().collect();

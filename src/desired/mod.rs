@@ -6,6 +6,7 @@ pub mod document;
 pub mod faults;
 pub mod image;
 pub mod keys;
+pub mod near;
 pub mod parse;
 pub mod pattern;
 pub mod pool;
@@ -21,6 +22,7 @@ use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 pub use controller::{AddressChoice, Controller, Family, HostKeys, Limits, Provider, Target, TargetSecret};
 pub use image::SnapshotImage;
+pub use near::near;
 pub use pattern::Pattern;
 pub use pool::{Agent, AgentMode, FlavorChoice, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};
 pub use scripts::{Digest, ScriptDir, UserData};

@@ -172,45 +172,9 @@ pub const AGENT: Table = Table {
 pub const ALL: [&Table; 11] =
     [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &MESSAGE, &AGENT];
 
-/// The known name that is nearest to a misspelt one: `min_ready` is `min-ready`.
-pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let name = plain(name);
-    let allowed = (name.chars().count() / 3).min(3);
-    let ranked = known.into_iter().map(|candidate| (distance(&name, &plain(candidate)), candidate));
-    ranked.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
-}
-
-/// Letters to change, add or take away (Levenshtein). Names are short; longer ones are near nothing.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (nth, letter) in a.chars().enumerate() {
-        let mut next = vec![nth + 1];
-        for ((other, above), both) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((above + 1).min(left + 1).min(both + usize::from(letter != *other)));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn near_names() {
-        let known = || POOL.keys.iter().map(|key| key.name);
-        assert_eq!(near("min_ready", known()), Some("min-ready"));
-        assert_eq!(near("Max-Server", known()), Some("max-servers"));
-        assert_eq!(near("colour", known()), None);
-        assert_eq!(near("x", known()), None);
-    }
 
     #[test]
     fn no_key_stands_twice_in_a_table() {

@@ -171,7 +171,7 @@ impl World for Live {
 
     fn answer(&self, ask: &Ask) -> Result<Answer, Gap> {
         match ask {
-            Ask::Machine(ask) => machine::look(ask).map(Answer::Machine),
+            Ask::Machine(ask) => machine::look(ask, &self.nodepool).map(Answer::Machine),
             Ask::Console(provider, server) => self.cloud(provider)?.console(server).map(Answer::Console),
             Ask::Limits(provider) => self.cloud(provider)?.limits().map(Answer::Limits),
             Ask::Flavors(provider) => self.cloud(provider)?.flavors().map(Answer::Flavors),

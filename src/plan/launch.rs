@@ -8,7 +8,7 @@ use super::backoff::{self, BackOff};
 use super::need::{Counts, Load};
 use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
-use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider};
+use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider, near};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
 use crate::node::{Joined, name};
 use crate::observed::image::newest;
@@ -203,7 +203,11 @@ impl<'a> Room<'a> {
                 .filter(|flavor| flavor.ram >= u64::from(*min_ram) && flavor.name.contains(name_contains.as_str()))
                 .min_by(|a, b| a.ram.cmp(&b.ram).then_with(|| a.name.cmp(&b.name))),
         };
-        found.ok_or_else(|| WaitsFor::NoFlavor(choice.to_string()))
+        found.ok_or_else(|| {
+            let name = choice.to_string();
+            let near = near(&name, flavors.iter().map(|flavor| flavor.name.as_str())).map(str::to_owned);
+            WaitsFor::NoFlavor { name, near }
+        })
     }
 
     fn networks(&self, provider: &Provider) -> Result<Vec<NetworkId>, WaitsFor> {
@@ -216,7 +220,10 @@ impl<'a> Room<'a> {
         };
         let found = provider.networks.iter().map(|wanted| {
             let network = seen.iter().find(|network| network.id.as_str() == wanted || network.name == *wanted);
-            network.map(|network| network.id.clone()).ok_or_else(|| WaitsFor::NoNetwork(wanted.clone()))
+            network.map(|network| network.id.clone()).ok_or_else(|| {
+                let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
+                WaitsFor::NoNetwork { name: wanted.clone(), near }
+            })
         });
         found.collect()
     }

@@ -160,8 +160,8 @@ impl WaitsFor {
             // The machine's own wait tells whether it moves.
             | Self::Try { .. }
             | Self::NoImage(_)
-            | Self::NoFlavor(_)
-            | Self::NoNetwork(_)
+            | Self::NoFlavor { .. }
+            | Self::NoNetwork { .. }
             | Self::Refused(_) => false,
         }
     }

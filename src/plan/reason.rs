@@ -117,8 +117,15 @@ pub enum WaitsFor {
         why: String,
     },
     NoImage(String),
-    NoFlavor(String),
-    NoNetwork(String),
+    /// `near`: the name of one that there is, and that may be meant.
+    NoFlavor {
+        name: String,
+        near: Option<String>,
+    },
+    NoNetwork {
+        name: String,
+        near: Option<String>,
+    },
     Refused(String),
     /// A drifted node: its replacement to be ready.
     Replacement(Vec<Drift>),
@@ -187,14 +194,18 @@ impl fmt::Display for WaitsFor {
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
-            Self::NoFlavor(name) => write!(out, "a flavor `{name}`"),
-            Self::NoNetwork(name) => write!(out, "a network `{name}`"),
+            Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
+            Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),
             Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
             Self::Limit => out.write_str("a person to lift a limit"),
             Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
         }
     }
+}
+
+fn meant(near: Option<&str>) -> String {
+    near.map(|near| format!(" (there is `{near}`)")).unwrap_or_default()
 }
 
 fn joined(drift: &[Drift]) -> String {

@@ -260,8 +260,8 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
         | WaitsFor::NoImage(_)
-        | WaitsFor::NoFlavor(_)
-        | WaitsFor::NoNetwork(_)
+        | WaitsFor::NoFlavor { .. }
+        | WaitsFor::NoNetwork { .. }
         | WaitsFor::Refused(_)
         | WaitsFor::Limit
         | WaitsFor::NextPass => None,

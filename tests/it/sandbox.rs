@@ -111,7 +111,7 @@ impl Wire {
     fn look(&self, id: &ServerId, pinned: Option<&HostKey>) -> MachineSight {
         let (provider, login) = (ProviderName::from(PROVIDER), self.login(id));
         let ask = MachineAsk { provider, server: id.clone(), login, pinned: pinned.cloned(), script: digest(), workspace: None };
-        machine::look(&ask).expect("a sight")
+        machine::look(&ask, &BTreeMap::new()).expect("a sight")
     }
 
     fn script(&self, id: &ServerId, key: &HostKey) -> (ScriptState, bool) {

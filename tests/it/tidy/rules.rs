@@ -50,7 +50,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("russh", &["src/sandbox/serve_ssh.rs"]),
     ("rustls", &["src/main.rs", "src/live/http.rs"]),
     ("serde_yaml", &["src/desired/yaml.rs", "src/live/openstack/clouds_yaml.rs"]),
-    ("similar", &["src/report/"]),
+    ("similar", &["src/desired/near.rs", "src/report/"]),
     ("ssh2", &["src/live/machine/session.rs"]),
     ("tar", &["src/live/machine/", "src/sandbox/remote.rs"]),
     ("terminal_size", &["src/settings.rs"]),
