@@ -24,7 +24,15 @@ use crate::scene::{PROVIDER, Scene};
 
 fn settings() -> Settings {
     let (style, talk) = (Style::plain(), Style::plain());
-    Settings { desired_state: "desired-state".into(), verbose: 0, style, talk, terminal: true, env: Environment::default() }
+    Settings {
+        desired_state: "desired-state".into(),
+        verbose: 0,
+        style,
+        talk,
+        terminal: true,
+        lively: false,
+        env: Environment::default(),
+    }
 }
 
 fn apply_args() -> ApplyArgs {
