@@ -143,7 +143,6 @@ impl WaitsFor {
             | Self::Deletion
             | Self::LaterPass
             | Self::NextPass
-            | Self::Replacement(_)
             | Self::LaunchesAtATime { .. } => true,
             Self::Build
             | Self::Person(_)
@@ -157,8 +156,9 @@ impl WaitsFor {
             | Self::Limit
             | Self::Quota(_)
             | Self::BackOff { .. }
-            // The machine's own wait tells whether it moves.
+            // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
+            | Self::Replacement(_)
             | Self::NoImage(_)
             | Self::NoFlavor { .. }
             | Self::NoNetwork { .. }
