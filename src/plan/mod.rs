@@ -3,6 +3,7 @@
 pub mod action;
 pub mod approved;
 pub mod asks;
+pub mod audit;
 pub mod backoff;
 pub mod brakes;
 pub mod drift;

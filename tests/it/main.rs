@@ -6,6 +6,8 @@ mod calls;
 mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
+#[cfg(feature = "sandbox")]
+mod guards;
 mod holds;
 mod http;
 mod http_server;
