@@ -35,6 +35,8 @@ mod scene;
 #[cfg(feature = "sandbox")]
 mod served;
 #[cfg(feature = "sandbox")]
+mod states;
+#[cfg(feature = "sandbox")]
 mod status;
 mod tidy;
 mod trace;
