@@ -24,6 +24,8 @@ mod openstack_clouds;
 #[cfg(feature = "sandbox")]
 mod progress;
 #[cfg(feature = "sandbox")]
+mod properties;
+#[cfg(feature = "sandbox")]
 mod rolling;
 mod runs;
 #[cfg(feature = "sandbox")]
