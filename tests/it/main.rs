@@ -18,6 +18,7 @@ mod killed;
 mod lies;
 mod loader;
 mod machine;
+mod mutations;
 mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
