@@ -74,6 +74,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// Text for people, JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Exit with 4 when there is something to do
@@ -117,12 +118,14 @@ pub struct ApplyArgs {
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
+    /// Text for people, JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Text for people, JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }
@@ -132,6 +135,7 @@ pub struct ExplainArgs {
     /// Its name, its server's id, or the beginning of one of them
     #[arg(value_name = "NODE")]
     pub node: String,
+    /// Text for people, JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

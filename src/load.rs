@@ -19,6 +19,9 @@ use crate::names::{ImageName, PoolName};
 
 use files::{Listing, Scripts};
 
+/// Stands where the directory of systemd's credentials would, when there is none.
+pub const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
+
 /// What loading takes from its surroundings.
 #[derive(Debug, Clone, Default)]
 pub struct LoadEnv {
@@ -46,6 +49,18 @@ impl fmt::Display for LoadError {
         match self {
             Self::Faults { dir, faults } => out.write_str(faults::render(dir, faults, false).trim_end()),
             Self::Io { path, .. } => write!(out, "cannot read the desired state in {}", path.display()),
+        }
+    }
+}
+
+impl LoadError {
+    /// What a person can do now; the faults of files carry their own.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Faults { .. } => None,
+            Self::Io { .. } => {
+                Some("name the directory that has controller.yaml: --desired-state DIR, or POOLKEEPER_DESIRED_STATE")
+            }
         }
     }
 }
@@ -223,7 +238,7 @@ impl Outside<'_> {
         if path.is_absolute() || path.components().count() > 1 {
             return self.dir.join(path);
         }
-        self.env.credentials_dir.as_deref().unwrap_or(Path::new("$CREDENTIALS_DIRECTORY")).join(path)
+        self.env.credentials_dir.as_deref().unwrap_or(Path::new(CREDENTIALS)).join(path)
     }
 
     fn private_key(&mut self, doc: &Document, path: &mut PathBuf) {

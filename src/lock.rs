@@ -42,6 +42,9 @@ impl LockError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Held(_) => "it is let go after each pass: wait a moment, or give --lock-timeout",
+            Self::Open(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "run it as the user that the timer runs it as, or set `lock-file` in controller.yaml to a file of your own"
+            }
             Self::Open(..) => "make its directory (the package's tmpfiles.d does), or set `lock-file` in controller.yaml",
         }
     }

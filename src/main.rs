@@ -5,7 +5,11 @@ use std::process::ExitCode;
 
 use poolkeeper::cli::Cli;
 use poolkeeper::exit::{self, Usage};
+use poolkeeper::load::LoadError;
 use poolkeeper::lock::LockError;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
@@ -33,11 +37,15 @@ fn failed(error: &anyhow::Error) -> u8 {
         return exit::DONE;
     }
     say(&format!("error: {error:#}"));
-    if let Some(lock) = error.downcast_ref::<LockError>() {
-        say(&format!("  hint: {}", lock.hint()));
-        return if matches!(lock, LockError::Held(_)) { exit::LOCKED } else { exit::UNEXPECTED };
+    let lock = error.downcast_ref::<LockError>();
+    if let Some(hint) = lock.map(LockError::hint).or_else(|| error.downcast_ref::<LoadError>()?.hint()) {
+        say(&format!("  hint: {hint}"));
     }
-    if error.downcast_ref::<Usage>().is_some() { exit::USAGE } else { exit::UNEXPECTED }
+    match lock {
+        Some(LockError::Held(_)) => exit::LOCKED,
+        None if error.downcast_ref::<Usage>().is_some() => exit::USAGE,
+        Some(LockError::Open(..)) | None => exit::UNEXPECTED,
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -56,6 +64,9 @@ fn log(verbose: u8) {
         1 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false).with_ansi(false);
-    subscriber.without_time().init();
+    // Our own words alone: what libraries would say of their connections hides them, and nobody has taken secrets out of it.
+    let ours = Targets::new().with_target("poolkeeper", level);
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false).with_ansi(false);
+    // What cannot be written is lost; the default says so on the same broken standard error, and panics.
+    lines.without_time().log_internal_errors(false).finish().with(ours).init();
 }

@@ -155,9 +155,15 @@ pub fn run(
 /// `waits`: whether to wait longer for a lock that is waited for since then.
 fn lock(path: &Path, waits: &dyn Fn(Timestamp) -> bool, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
     let began = (outside.clock)();
+    let mut said = false;
     loop {
         match try_lock(path) {
-            Err(LockError::Held(_)) if waits(began) => (outside.pause)(LOCK_PAUSE),
+            Err(LockError::Held(_)) if waits(began) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!(lock = %path.display(), "another run holds the lock: waiting for it");
+                }
+                (outside.pause)(LOCK_PAUSE);
+            }
             result => return result,
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::cli::Global;
+use crate::live::openstack::CloudsEnv;
 use crate::report::style::Style;
 
 /// What a command needs of its surroundings.
@@ -27,14 +28,13 @@ pub struct Settings {
 #[derive(Clone, Default)]
 pub struct Environment {
     pub home: Option<PathBuf>,
-    pub xdg_config_home: Option<PathBuf>,
     pub xdg_cache_home: Option<PathBuf>,
     /// Set by systemd's `LoadCredential=`.
     pub credentials_directory: Option<PathBuf>,
     /// Set by systemd's `CacheDirectory=`.
     pub cache_directory: Option<PathBuf>,
-    /// Those that begin with `OS_`.
-    pub openstack: BTreeMap<String, String>,
+    /// `OS_*`, and where clouds.yaml is looked for.
+    pub clouds: CloudsEnv,
     /// Those that begin with `NODEPOOL_`: passed to scripts.
     pub nodepool: BTreeMap<String, String>,
 }
@@ -50,6 +50,7 @@ impl Settings {
         let vars = variables();
         let stdout = std::io::stdout().is_terminal();
         let colour = |terminal: bool| terminal && vars.get("NO_COLOR").is_none_or(String::is_empty);
+        let terminal = stdout && std::io::stdin().is_terminal();
         let screen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let told = vars.get("COLUMNS").and_then(|columns| columns.parse().ok());
         let width = told.or_else(screen).unwrap_or(Style::WIDTH).max(Style::NARROWEST);
@@ -58,14 +59,15 @@ impl Settings {
             verbose: global.verbose,
             style: Style { colour: colour(stdout), width },
             talk: Style { colour: colour(std::io::stderr().is_terminal()), width },
-            terminal: stdout && std::io::stdin().is_terminal(),
-            env: Environment::of(&vars),
+            terminal,
+            // A timer must not read a file that lies about.
+            env: Environment::of(&vars, terminal.then(|| ".".into())),
         }
     }
 }
 
 impl Environment {
-    fn of(vars: &BTreeMap<String, String>) -> Self {
+    fn of(vars: &BTreeMap<String, String>, current_dir: Option<PathBuf>) -> Self {
         let path = |name: &str| vars.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let starting = |prefix: &str| {
             let chosen = vars.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -73,11 +75,10 @@ impl Environment {
         };
         Self {
             home: path("HOME"),
-            xdg_config_home: path("XDG_CONFIG_HOME"),
             xdg_cache_home: path("XDG_CACHE_HOME"),
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
             cache_directory: path("CACHE_DIRECTORY"),
-            openstack: starting("OS_"),
+            clouds: CloudsEnv::new(vars, current_dir),
             nodepool: starting("NODEPOOL_"),
         }
     }

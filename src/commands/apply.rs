@@ -10,8 +10,10 @@ use crate::cli::ApplyArgs;
 use crate::desired::Desired;
 use crate::execute::ChainResult;
 use crate::exit;
+use crate::observed::Gap;
 use crate::plan::{Chain, Plan};
-use crate::report::plan_text::{gap_text, nothing_to_do, plan_text};
+use crate::report::gaps::{gaps_text, is_same};
+use crate::report::plan_text::{nothing_to_do, plan_text};
 use crate::report::progress::{chain_lines, done_line, waits_lines};
 use crate::report::style::Style;
 use crate::run::{Audience, Ended, Options, Outside, Summary, run, sleep};
@@ -83,7 +85,7 @@ struct Inner<'a> {
     /// A plan was shown and a person said yes, or `--yes`: later passes of this run go on without a question.
     approved: bool,
     /// Said already: a gap that stays is said once a run.
-    gaps: Vec<String>,
+    gaps: Vec<Gap>,
 }
 
 impl<'a> Talk<'a> {
@@ -120,13 +122,10 @@ impl Audience for Talk<'_> {
         let mut inner = self.inner();
         // The first plan that changes something is asked for, whichever pass makes it: the first may only be waiting.
         if inner.approved || plan.is_empty() {
-            for gap in &plan.gaps {
-                let text = gap_text(gap, self.style);
-                if !inner.gaps.contains(&text) {
-                    drop(inner.out.write_all(text.as_bytes()));
-                    inner.gaps.push(text);
-                }
-            }
+            let new: Vec<Gap> =
+                plan.gaps.iter().filter(|gap| !inner.gaps.iter().any(|said| is_same(said, gap))).cloned().collect();
+            drop(inner.out.write_all(gaps_text(&new, self.style).as_bytes()));
+            inner.gaps.extend(new);
             return true;
         }
         drop(inner.out.write_all(plan_text(plan, self.style).as_bytes()));

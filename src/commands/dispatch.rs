@@ -1,6 +1,7 @@
 //! From the command line to the command: what each needs is made here, and nothing else.
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::cli::{ApplyArgs, Cli, Command};
 use crate::desired::{Desired, faults};
 use crate::exit;
 use crate::live::http::Patience;
-use crate::live::openstack::{self, CloudsEnv};
+use crate::live::openstack;
 use crate::live::{Live, Surroundings};
 use crate::load::{LoadEnv, LoadError, load};
-use crate::settings::{Environment, Settings, now};
+use crate::settings::{Settings, now};
 
 /// How much longer than the run's deadline a call in flight may take: what was begun is better finished than cut, and the
 /// unit's `TimeoutStartSec` leaves room for it.
@@ -96,6 +97,7 @@ fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped)).context("watching for signals")?;
         signal_hook::flag::register(signal, Arc::clone(&stopped)).context("watching for signals")?;
     }
+    say_when_stopped().context("watching for signals")?;
     let timing = Timing {
         deadline: if args.until_converged { None } else { now().checked_add(args.deadline + GRACE).ok() },
         stopped: Arc::clone(&stopped),
@@ -110,6 +112,21 @@ fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::
         calls: &|| world.calls(),
     };
     apply::apply(args, settings, desired, &world, console)
+}
+
+/// A person who pressed Ctrl-C is told at once that it was heard: a call in flight may take half a minute.
+fn say_when_stopped() -> io::Result<()> {
+    let (mut woken, wakes) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+    }
+    std::thread::spawn(move || {
+        if woken.read_exact(&mut [0]).is_ok() {
+            // A closed standard error is nobody's loss.
+            drop(writeln!(io::stderr(), "stopping: calls in flight are finished, nothing is begun; once more ends it at once"));
+        }
+    });
+    Ok(())
 }
 
 /// How long calls may take and when their retries are given up.
@@ -133,23 +150,12 @@ fn live(desired: &Desired, settings: &Settings, timing: Timing) -> Live {
     let patience = Patience { pause: Arc::new(pause), left: Arc::new(left) };
     let nodepool = settings.env.nodepool.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone())));
     let openstack = openstack::Surroundings {
-        env: clouds_env(&settings.env, settings.terminal),
+        env: settings.env.clouds.clone(),
         cache_dir: settings.env.cache_dir(),
         patience,
         clock: Arc::new(now),
     };
     Live::new(desired, Surroundings { openstack, nodepool: nodepool.collect() })
-}
-
-/// Where openstacksdk looks, in its order. `./clouds.yaml` only for a person on a terminal.
-fn clouds_env(env: &Environment, terminal: bool) -> CloudsEnv {
-    CloudsEnv {
-        vars: env.openstack.clone(),
-        user_config_dir: env.xdg_config_home.as_ref().map(|dir| dir.join("openstack")),
-        home: env.home.clone(),
-        site_dirs: ["/etc/xdg/openstack", "/etc/openstack"].map(Into::into).to_vec(),
-        current_dir: terminal.then(|| ".".into()),
-    }
 }
 
 fn load_env(settings: &Settings) -> LoadEnv {

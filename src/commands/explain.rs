@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use crate::cli::{Cli, ExplainArgs, Format};
@@ -48,9 +48,10 @@ pub fn show(
         Err(said) => bail!(Usage(said)),
     };
     match args.format {
-        Format::Text => out.write_all(text(&explanation, now, style).as_bytes())?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?,
+        Format::Text => out.write_all(text(&explanation, now, style).as_bytes()),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?),
     }
+    .context("cannot write the result")?;
     Ok(exit::DONE)
 }
 

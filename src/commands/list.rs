@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
+use anyhow::Context as _;
+
 use crate::cli::{Format, ListArgs};
 use crate::desired::Desired;
 use crate::exit;
 use crate::node::join;
 use crate::observed::{Observed, ThisRun};
+use crate::report::gaps::gaps_text;
 use crate::report::list::{rows, text};
-use crate::report::plan_text::gap_text;
 use crate::settings::{Settings, now};
 use crate::world::World;
 
@@ -21,15 +23,15 @@ pub fn list(
     talk: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: ThisRun::default() };
-    for gap in observed.gaps() {
-        talk.write_all(gap_text(gap, settings.talk).as_bytes())?;
-    }
+    let gaps: Vec<_> = observed.gaps().cloned().collect();
+    talk.write_all(gaps_text(&gaps, settings.talk).as_bytes())?;
     let at = now();
     let joined = join(desired, &observed, at);
     let rows = rows(desired, &observed, &joined, at);
     match args.format {
-        Format::Text => out.write_all(text(&rows, settings.style).as_bytes())?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
+        Format::Text => out.write_all(text(&rows, settings.style).as_bytes()),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?),
     }
+    .context("cannot write the result")?;
     Ok(exit::DONE)
 }

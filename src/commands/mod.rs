@@ -14,6 +14,7 @@ pub mod status;
 pub mod validate;
 
 use crate::desired::Desired;
+use crate::desired::tables::near;
 use crate::exit::Usage;
 use crate::names::PoolName;
 
@@ -25,7 +26,9 @@ fn pools(desired: &Desired, named: &[String]) -> Result<Vec<PoolName>, Usage> {
         None => Ok(named.iter().map(PoolName::new).collect()),
         Some(name) => {
             let known: Vec<&str> = desired.pools.keys().map(PoolName::as_str).collect();
-            Err(Usage(format!("--pool {name}: there is no such pool (there are: {})", known.join(", "))))
+            let near = near(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+            let near = near.unwrap_or_else(|| format!(" (there are: {})", known.join(", ")));
+            Err(Usage(format!("--pool {name}: there is no such pool{near}")))
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use anyhow::Context as _;
+
 use crate::cli::{Format, PlanArgs};
 use crate::desired::Desired;
 use crate::exit;
@@ -25,14 +27,13 @@ pub fn plan(
     let observed = observe(world, desired, &ThisRun::default(), &now);
     let at = now();
     let plan = plan::plan(desired, &observed, at).only(&pools);
-    match args.format {
-        Format::Text => {
-            out.write_all(plan_text(&plan, settings.style).as_bytes())?;
-            if settings.verbose > 0 {
-                out.write_all(waits_text(&plan, &join(desired, &observed, at), &pools, settings.style).as_bytes())?;
-            }
+    let text = match args.format {
+        Format::Text if settings.verbose > 0 => {
+            plan_text(&plan, settings.style) + &waits_text(&plan, &join(desired, &observed, at), &pools, settings.style)
         }
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&plan)?)?,
-    }
+        Format::Text => plan_text(&plan, settings.style),
+        Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
+    };
+    out.write_all(text.as_bytes()).context("cannot write the result")?;
     Ok(if args.exit_code && !plan.is_empty() { exit::CHANGES_PENDING } else { exit::DONE })
 }

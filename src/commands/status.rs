@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::cli::{Format, StatusArgs};
@@ -29,8 +30,9 @@ pub fn show(
     let plan = plan(desired, &observed, now);
     let status = status(desired, &observed, &further, &join(desired, &observed, now), &plan, now);
     match args.format {
-        Format::Text => out.write_all(text(&status, &plan, now, style).as_bytes())?,
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?,
+        Format::Text => out.write_all(text(&status, &plan, now, style).as_bytes()),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&status)?),
     }
+    .context("cannot write the result")?;
     Ok(exit::DONE)
 }

@@ -200,10 +200,12 @@ impl Client {
             let said = "no time left in this run".to_owned();
             return Err(HttpError { kind: HttpErrorKind::NoTimeLeft, said, sent: false });
         }
-        let built = self.build(request, self.timeout.min(left))?;
+        let limit = self.timeout.min(left);
+        let built = self.build(request, limit)?;
         log::sent(request);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let result = self.inner.execute(built).map_err(|error| from_reqwest(&error.without_url(), &request.url)).and_then(whole);
+        let result = self.inner.execute(built);
+        let result = result.map_err(|error| from_reqwest(&error.without_url(), &request.url, limit)).and_then(whole);
         log::answered(request, &result);
         result
     }
@@ -248,11 +250,12 @@ fn whole(mut answer: reqwest::blocking::Response) -> Result<Response, HttpError>
     let headers = answer.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let headers = headers.collect();
+    let url = log::address(answer.url().as_str());
     let mut body = Vec::new();
     let broken = |kind, why: &str| HttpError { kind, said: format!("HTTP {status}, but its body {why}"), sent: true };
     match answer.by_ref().take(MAX_BODY + 1).read_to_end(&mut body) {
         Ok(_) if body.len() as u64 > MAX_BODY => Err(broken(HttpErrorKind::Invalid, "is larger than 256 MiB")),
-        Ok(_) => Ok(Response { status, headers, body }),
+        Ok(_) => Ok(Response { url, status, headers, body }),
         Err(error) if is_timeout(&error) => Err(broken(HttpErrorKind::Timeout, "did not come in time")),
         Err(_) => Err(broken(HttpErrorKind::Broken, &format!("ended after {} bytes, before it was whole", body.len()))),
     }
@@ -263,16 +266,16 @@ fn is_timeout(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut || inner.is_some_and(reqwest::Error::is_timeout)
 }
 
-fn from_reqwest(error: &reqwest::Error, url: &str) -> HttpError {
+fn from_reqwest(error: &reqwest::Error, url: &str, limit: Duration) -> HttpError {
     let sent = !error.is_connect() && !error.is_builder();
     let at = authority(url);
     let io_kind = io_kind(error);
     let (kind, said) = if error.is_builder() {
         (HttpErrorKind::Invalid, chain(error))
     } else if error.is_timeout() && sent {
-        (HttpErrorKind::Timeout, format!("no answer from {at} in time"))
+        (HttpErrorKind::Timeout, format!("no answer from {at} within {limit:.0?}"))
     } else if error.is_timeout() {
-        (HttpErrorKind::Timeout, format!("no connection to {at} in time"))
+        (HttpErrorKind::Timeout, format!("no connection to {at} within {:.0?}", CONNECT_TIMEOUT.min(limit)))
     } else if error.is_dns() {
         (HttpErrorKind::Dns, format!("the name of {at} is not known: {}", innermost(error)))
     } else if is_tls(error) || (!sent && io_kind == Some(io::ErrorKind::UnexpectedEof)) {

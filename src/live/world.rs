@@ -12,6 +12,7 @@ use super::jenkins::Jenkins;
 use super::machine;
 use super::openstack::{self, Cloud, CloudError};
 use crate::desired::{Desired, Target, TargetSecret};
+use crate::load::CREDENTIALS;
 use crate::names::{ProviderName, TargetName};
 use crate::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Source};
 use crate::plan::Act;
@@ -33,17 +34,40 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Live {
     /// A client, or why there is none: said as a gap at every use, so that the rest is still seen.
-    clouds: BTreeMap<ProviderName, Result<Cloud, String>>,
-    targets: BTreeMap<TargetName, Result<Jenkins, String>>,
+    clouds: BTreeMap<ProviderName, Result<Cloud, Unusable>>,
+    targets: BTreeMap<TargetName, Result<Jenkins, Unusable>>,
     patience: Patience,
     nodepool: BTreeMap<String, SecretString>,
+}
+
+/// Why there is no client, and what a person can do.
+#[derive(Debug, Clone)]
+struct Unusable {
+    said: String,
+    hint: Option<String>,
+}
+
+impl Unusable {
+    fn new(said: String, hint: &str) -> Self {
+        Self { said, hint: Some(hint.to_owned()) }
+    }
+
+    fn gap(self, source: Source, tried: &str) -> Gap {
+        Gap { source, tried: tried.to_owned(), answered: self.said, hint: self.hint }
+    }
+}
+
+impl From<CloudError> for Unusable {
+    fn from(error: CloudError) -> Self {
+        Self { said: error.said, hint: error.hint }
+    }
 }
 
 impl Live {
     /// Reads clouds.yaml and the targets' secrets. Makes no call.
     pub fn new(desired: &Desired, around: Surroundings) -> Self {
         let clouds = desired.controller.providers.values().map(|provider| {
-            let cloud = Cloud::new(provider, &around.openstack).map_err(|error| with_hint(&error));
+            let cloud = Cloud::new(provider, &around.openstack).map_err(Unusable::from);
             (provider.name.clone(), cloud)
         });
         let patience = around.openstack.patience.clone();
@@ -62,18 +86,18 @@ impl Live {
         let why = match self.clouds.get(name) {
             Some(Ok(cloud)) => return Ok(cloud),
             Some(Err(why)) => why.clone(),
-            None => "it is not in the desired state".to_owned(),
+            None => Unusable::new("it is not in the desired state".to_owned(), NOT_DESIRED),
         };
-        Err(Gap { source: Source::Provider(name.clone()), tried: "reading its credentials".to_owned(), answered: why })
+        Err(why.gap(Source::Provider(name.clone()), "reading its credentials"))
     }
 
     fn target(&self, name: &TargetName) -> Result<&Jenkins, Gap> {
         let why = match self.targets.get(name) {
             Some(Ok(jenkins)) => return Ok(jenkins),
             Some(Err(why)) => why.clone(),
-            None => "it is not in the desired state".to_owned(),
+            None => Unusable::new("it is not in the desired state".to_owned(), NOT_DESIRED),
         };
-        Err(Gap { source: Source::Target(name.clone()), tried: "reading its secret".to_owned(), answered: why })
+        Err(why.gap(Source::Target(name.clone()), "reading its secret"))
     }
 
     fn left(&self) -> Duration {
@@ -81,32 +105,48 @@ impl Live {
     }
 }
 
-fn jenkins(target: &Target, patience: &Patience) -> Result<Jenkins, String> {
+const NOT_DESIRED: &str = "nodes are there that were made with it: bring it back into controller.yaml until they are gone";
+
+fn jenkins(target: &Target, patience: &Patience) -> Result<Jenkins, Unusable> {
     let (path, is_token) = match &target.secret {
         TargetSecret::TokenFile(path) => (path, true),
         TargetSecret::PasswordFile(path) => (path, false),
     };
     let secret = secret(path)?;
-    Jenkins::new(target, secret, is_token, JENKINS_TIMEOUT, patience.clone()).map_err(|error| error.to_string())
-}
-
-fn with_hint(error: &CloudError) -> String {
-    error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+    Jenkins::new(target, secret, is_token, JENKINS_TIMEOUT, patience.clone())
+        .map_err(|error| Unusable::new(error.to_string(), "check the target's `url` in controller.yaml"))
 }
 
 /// A secret's file, without the line's end that editors leave.
-fn secret(path: &Path) -> Result<SecretString, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+fn secret(path: &Path) -> Result<SecretString, Unusable> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| unreadable_secret(path, &error))?;
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
-        return Err(format!("{} is empty", path.display()));
+        return Err(Unusable::new(format!("{shown} is empty"), "write the secret of the target's `user` into it"));
+    }
+    if text.contains(['\r', '\n']) {
+        return Err(Unusable::new(
+            format!("{shown} has several lines"),
+            "the secret stands in it alone, without its user's name",
+        ));
     }
     Ok(SecretString::from(text))
 }
 
+fn unreadable_secret(path: &Path, error: &std::io::Error) -> Unusable {
+    let hint = if path.starts_with(CREDENTIALS) {
+        "a name without a slash is a credential of the systemd unit (LoadCredential=); by hand, set CREDENTIALS_DIRECTORY to \
+         the directory that has the file"
+    } else {
+        "make it, or correct `token-file` (`password-file`) of the target; the user that runs poolkeeper must be able to read it"
+    };
+    Unusable::new(format!("{} cannot be read: {error}", path.display()), hint)
+}
+
 /// A request that cannot even be sent.
 fn unsendable(gap: Gap) -> ActError {
-    ActError { kind: ActErrorKind::NotNow, said: gap.answered, tried: gap.tried, hint: None }
+    ActError { kind: ActErrorKind::NotNow, said: gap.answered, tried: gap.tried, hint: gap.hint }
 }
 
 impl World for Live {

@@ -11,6 +11,8 @@ pub struct Gap {
     pub tried: String,
     /// What came instead of an answer, in the service's own words where it had any.
     pub answered: String,
+    /// What a person can do now.
+    pub hint: Option<String>,
 }
 
 /// What is not seen.
@@ -34,6 +36,6 @@ impl fmt::Display for Source {
 
 impl fmt::Display for Gap {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} did not answer: {} ({})", self.source, self.answered, self.tried)
+        write!(out, "{} was not seen: {} ({})", self.source, self.answered, self.tried)
     }
 }

@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod explain_text;
 pub mod find;
+pub mod gaps;
 pub mod list;
 pub mod plan_text;
 pub mod printable;

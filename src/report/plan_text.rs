@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::gaps::gaps_text;
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::names::PoolName;
-use crate::observed::{Account, Gap, Source};
+use crate::observed::Account;
 use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
@@ -16,9 +17,7 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
         return nothing_to_do(plan);
     }
     let mut text = head(&plan.head, style);
-    for gap in &plan.gaps {
-        text.push_str(&gap_text(gap, style));
-    }
+    text.push_str(&gaps_text(&plan.gaps, style));
     for refusal in &plan.refusals {
         text.push_str(&refusal_text(refusal, style));
     }
@@ -105,24 +104,6 @@ fn head(head: &Head, style: Style) -> String {
     for line in wrap(&line.join(" · "), style.width, 0, 2).iter().enumerate() {
         let indent = if line.0 == 0 { "" } else { "  " };
         let _ = writeln!(text, "{indent}{}", line.1);
-    }
-    text
-}
-
-/// What was not seen, and what that stops.
-pub fn gap_text(gap: &Gap, style: Style) -> String {
-    let stops = match &gap.source {
-        Source::Provider(_) => "every launch of pools that use it, and every deletion there",
-        Source::Target(_) => "every deletion of nodes registered there; launches go on, registration waits",
-        Source::Server(..) => "this machine's next step",
-    };
-    let mut text = String::new();
-    for (at, line) in wrap(&printable(&gap.to_string()), style.width, 5, 5).into_iter().enumerate() {
-        let lead = if at == 0 { style.paint(Role::Warning, "gap: ") } else { "     ".to_owned() };
-        let _ = writeln!(text, "{lead}{line}");
-    }
-    for (at, line) in wrap(stops, style.width, 12, 12).into_iter().enumerate() {
-        let _ = writeln!(text, "     {}{line}", if at == 0 { "stops: " } else { "       " });
     }
     text
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::plan_text::{gap_text, plural, pools, refusal_text, sum, title};
+use super::gaps::gaps_text;
+use super::plan_text::{plural, pools, refusal_text, sum, title};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
@@ -164,9 +165,7 @@ fn target_status(joined: &Joined<'_>, target: &TargetHead) -> TargetStatus {
 /// `plan` is the one that the status was made from.
 pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
-    for gap in &status.gaps {
-        text.push_str(&gap_text(gap, style));
-    }
+    text.push_str(&gaps_text(&status.gaps, style));
     for refusal in &status.refusals {
         text.push_str(&refusal_text(refusal, style));
     }

@@ -94,7 +94,8 @@ fn clouds_yaml(auth_url: &str, password: &str) -> String {
     auth:
       auth_url: {auth_url}
       username: poolkeeper
-      password: {password}
+      # Quoted: 7807e0 would be a number.
+      password: '{password}'
       project_name: sandbox
       user_domain_id: default
       project_domain_id: default

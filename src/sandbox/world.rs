@@ -82,7 +82,7 @@ impl State {
     fn seen(&self, source: Source, tried: &str) -> Result<(), Gap> {
         let stopped = self.faults.stopped().then(|| "connection refused".to_owned());
         match stopped.or_else(|| self.outage(&source)) {
-            Some(answered) => Err(Gap { source, tried: tried.to_owned(), answered }),
+            Some(answered) => Err(Gap { source, tried: tried.to_owned(), answered, hint: None }),
             None => Ok(()),
         }
     }
@@ -118,7 +118,7 @@ impl State {
                 // Only an outage of this one machine: SSH does not go through the cloud's API.
                 let source = Source::Server(ask.provider.clone(), ask.server.clone());
                 if let Some(said) = self.faults.outages.get(&source) {
-                    return Err(Gap { answered: said.clone(), source, tried: "ssh".to_owned() });
+                    return Err(Gap { answered: said.clone(), source, tried: "ssh".to_owned(), hint: None });
                 }
                 let now = self.clock.now();
                 let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);

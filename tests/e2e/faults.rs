@@ -20,7 +20,8 @@ pub(crate) fn run(lab: &Lab, steps: &mut Steps) -> Result<()> {
     clean()?;
     let scene = Scene { lab, cloud: Cloud::login()?, admin: Cloud::admin()? };
     steps.done("an empty cloud");
-    scene.cloud_says_no(steps)?;
+    // The failed machine of a huge flavor must not be what the next try lacks room for.
+    scene.admin.with_quota(scene.cloud.project(), &json!({"ram": -1}), || scene.cloud_says_no(steps))?;
     clean()?;
     scene.quotas(steps)?;
     clean()?;
@@ -54,7 +55,7 @@ impl Scene<'_> {
             "waits  e2e-flavor: a flavor `no.such`",
             "waits  e2e-image: an ACTIVE image `no-such`",
             "waits  e2e-host: back-off until",
-            "(ERROR: No valid host was found. There are not enough hosts available., try 1)",
+            "(ERROR: No valid host was found. There are not enough hosts available., try ",
             "failed: no SSH within 20s",
         ])?;
         steps.done("no such flavor, no such image, no valid host, no SSH: each is told");

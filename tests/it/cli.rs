@@ -1,1 +1,11 @@
-//! The binary as a person or a timer calls it: exit code, stdout and stderr.
+//! The binary as a person or a timer calls it: exit code, stdout and stderr, whole, beside the texts in `fixtures/cli`.
+
+mod codes;
+mod documentation;
+mod help;
+mod place;
+mod screens;
+mod secrets;
+mod signals;
+mod surroundings;
+mod transcript;

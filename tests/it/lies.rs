@@ -34,7 +34,7 @@ impl World for Liar<'_> {
     fn answer(&self, ask: &Ask) -> Result<Answer, Gap> {
         if self.no_networks && matches!(ask, Ask::Networks(_)) {
             let source = Source::Provider(PROVIDER.into());
-            return Err(Gap { source, tried: "GET /networks".into(), answered: "HTTP 503".into() });
+            return Err(Gap { source, tried: "GET /networks".into(), answered: "HTTP 503".into(), hint: None });
         }
         self.world.answer(ask)
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::http_server::Reply;
 use crate::openstack::{LIFE, cloud, cloud_at, fault, fixture, lists, play, play_with, played, wanted};
-use crate::trace::traced;
+use crate::trace::{alone, traced};
 
 const SERVERS: &str = "GET /compute/v2.1/servers/detail";
 const IMAGES: &str = "GET /image/v2/images";
@@ -96,7 +96,7 @@ fn a_microversion_that_nova_lost_is_asked_for_again() {
 fn a_second_401_is_believed() {
     let server = play(&[(IMAGES, &[fault("glance-bad-token")])]);
     let said = lists(&cloud(&server)).expect_err("a gap");
-    let expected = "lab did not answer: This server could not verify that you are authorized to access the document you \
+    let expected = "lab was not seen: This server could not verify that you are authorized to access the document you \
                     requested. Either you supplied the wrong credentials (e.g., bad password), or your browser does not \
                     understand how to supply the credentials required. (HTTP 401) (GET \
                     /images?poolkeeper_controller=contint&limit=1000)";
@@ -110,7 +110,7 @@ fn a_refused_password_is_tried_once() {
     let server = play(&[(LOGIN, &[fault("token-issue-bad-password")])]);
     let cloud = cloud(&server);
     let said = lists(&cloud).expect_err("a gap");
-    let words = "lab did not answer: The request you have made requires authentication. (HTTP 401, \
+    let words = "lab was not seen: The request you have made requires authentication. (HTTP 401, \
                  req-f6eeefa2-cebf-4a69-a7e1-b99fc9aa6410) (POST ";
     assert!(said.starts_with(words), "{said}");
     assert!(cloud.limits().is_err() && cloud.flavors().is_err());
@@ -294,13 +294,13 @@ fn a_list_that_is_not_whole_is_a_gap() {
         (Reply::json(200, unseen), "1 servers are in a cell that is down: Nova shows neither their names nor their marks"),
         (html, "HTML instead of JSON: Maintenance"),
         (Reply::json(200, fixture("servers.json")).cut_at(700), "HTTP 200, but its body ended after 700 bytes"),
-        (Reply::json(200, "{}"), "no ServersAnswer: missing field `servers`"),
+        (Reply::json(200, "{}"), "not the expected JSON: missing field `servers`"),
         (Reply::json(500, r#"{"computeFault": {"message": "Unexpected API Error."}}"#), "Unexpected API Error. (HTTP 500)"),
     ];
     for (reply, said) in cases {
         let server = play(&[(SERVERS, &[reply])]);
         let gap = lists(&cloud(&server)).expect_err("a gap");
-        assert!(gap.starts_with(&format!("lab did not answer: {said}")), "{gap}");
+        assert!(gap.starts_with(&format!("lab was not seen: {said}")), "{gap}");
         assert!(gap.ends_with("(GET /servers/detail?limit=1000)"), "{gap}");
     }
 }
@@ -321,6 +321,10 @@ fn a_list_without_an_end_is_a_gap() {
 
 #[test]
 fn no_secret_is_traced_or_shown() {
+    alone("openstack_calls::no_secret_is_traced_or_shown", look_for_secrets);
+}
+
+fn look_for_secrets() {
     let server = play(&[("POST /compute/v2.1/servers", &[Reply::json(202, fixture("server-created.json"))])]);
     let cloud = cloud(&server);
     let trace = traced(|| drop(cloud.create_server(&wanted())));

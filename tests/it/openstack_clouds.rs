@@ -210,9 +210,12 @@ fn what_is_wrong_and_what_to_do() {
 #[test]
 fn broken_files_are_named() {
     let broken = Home::new(&[("etc/clouds.yaml", "clouds: {lab: [")]).error("lab");
-    assert!(broken.starts_with("etc/clouds.yaml: no YAML: "), "{broken}");
+    assert!(broken.starts_with("etc/clouds.yaml is no valid YAML: "), "{broken}");
     let missing = Home::new(&[]).var("OS_CLIENT_CONFIG_FILE", "/nowhere/clouds.yaml").error("lab");
-    assert!(missing.starts_with("$OS_CLIENT_CONFIG_FILE: /nowhere/clouds.yaml: No such file"), "{missing}");
+    assert!(
+        missing.starts_with("/nowhere/clouds.yaml, which $OS_CLIENT_CONFIG_FILE names, cannot be read: No such file"),
+        "{missing}"
+    );
     let both = Home::new(&[("etc/clouds.yaml", "clouds: {envvars: {}}")]).var("OS_USERNAME", "ci").error("envvars");
     assert!(both.starts_with("etc/clouds.yaml has a cloud `envvars`, and the OS_* variables make another"), "{both}");
 }

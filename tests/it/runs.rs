@@ -175,6 +175,6 @@ fn a_pool_that_is_not_there_is_a_slip_of_the_pen() {
         pool: vec!["ci-jesie".into()],
     };
     let error = plan(&args, &settings(), &scene.desired, &scene.world, &mut Vec::new()).expect_err("no such pool");
-    assert_eq!(error.to_string(), "--pool ci-jesie: there is no such pool (there are: ci-jessie)");
+    assert_eq!(error.to_string(), "--pool ci-jesie: there is no such pool; did you mean `ci-jessie`?");
     assert!(error.downcast_ref::<Usage>().is_some());
 }

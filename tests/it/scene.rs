@@ -50,6 +50,19 @@ impl Scene {
         self.run(None)
     }
 
+    /// One server after the other: creates that are under way side by side reach Nova in an order of their own, and which name
+    /// gets which id would differ from run to run.
+    pub(crate) fn converge_in_order(&mut self) {
+        self.launches_at_a_time(1);
+        self.converge();
+        self.launches_at_a_time(10);
+    }
+
+    fn launches_at_a_time(&mut self, most: u32) {
+        let providers = self.desired.controller.providers.values_mut();
+        providers.for_each(|provider| provider.max_concurrent_launches = most);
+    }
+
     /// As the timer's `apply`, with its deadline of 50 s.
     pub(crate) fn timer(&self) -> Summary {
         self.run(Some(SignedDuration::from_secs(50)))

@@ -134,7 +134,7 @@ fn write(directory: &Path, shape: Shape, world: &Sandbox, (http, ssh): (&HttpSer
         world.add_image(&provider, "debian-12");
         let password = world.with(|state| state.password.expose_secret().to_owned());
         let line = format!(
-            "  {provider}:\n    region_name: RegionOne\n    auth: {{auth_url: '{}', username: poolkeeper, password: {password}, \
+            "  {provider}:\n    region_name: RegionOne\n    auth: {{auth_url: '{}', username: poolkeeper, password: '{password}', \
              project_name: sandbox, user_domain_id: default, project_domain_id: default}}\n",
             http.auth_url(&provider)
         );

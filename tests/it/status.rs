@@ -35,7 +35,7 @@ fn waits(scene: &Scene) -> String {
 fn mixed() -> Scene {
     let mut scene = Scene::new(Generation::J2_462);
     scene.pool().min_ready = 3;
-    scene.converge();
+    scene.converge_in_order();
     let used = scene.names().first().expect("three").clone();
     scene.world.mark_gearman(&Scene::target(), &used);
     scene.world.add_server(&PROVIDER.into(), "debug-trusty", &[]).expect("planted");
@@ -84,10 +84,10 @@ fn gaps_come_first() {
     same(
         &status(&scene, Format::Text),
         "
-gap: contint1001 did not answer: connect timed out after 10s (GET
-     /computer/api/json)
-     stops: every deletion of nodes registered there; launches go on,
-            registration waits
+gap:     contint1001 was not seen: connect timed out after 10s
+  tried: GET /computer/api/json
+  stops: every deletion of nodes registered there; launches go on, registration
+         waits
 contint: 1 provider, 1 target, 1 pool
 
 provider servers launching instances   cores    RAM GiB foreign
@@ -113,7 +113,7 @@ fn a_provider_that_is_not_seen() {
     let scene = mixed();
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
     let text = status(&scene, Format::Text);
-    assert!(text.starts_with("gap: eqiad did not answer: HTTP 503 (GET /servers/detail)\n"), "{text}");
+    assert!(text.starts_with("gap:     eqiad was not seen: HTTP 503\n  tried: GET /servers/detail\n"), "{text}");
     assert!(text.contains("\neqiad    not seen         -         -     -       -       -\n"), "{text}");
 }
 
@@ -190,11 +190,11 @@ fn every_inaction_has_a_line() {
         "
 
 left alone            state   waits for
-ci-jessie-1ngdcd00028 kept    a person: offline: disk full
-ci-jessie-1ngdcd002jq ready   a build
-ci-jessie-1ngdcdt00k0 failed  the next try, under way (try 1: no SSH within 5m
+ci-jessie-1ngdcde00gw kept    a person: offline: disk full
+ci-jessie-1ngdcdw00hw ready   a build
+ci-jessie-1ngdcep005z failed  the next try, under way (try 1: no SSH within 5m
                               (connection refused))
-ci-jessie-1ngdcqc00vx booting SSH
+ci-jessie-1ngdcr800vn booting SSH
 ",
     );
 }

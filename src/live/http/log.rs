@@ -59,6 +59,13 @@ pub fn url(url: &str) -> String {
     format!("{start}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
+/// A URL without a password and without its query: where something is, not what was asked.
+pub fn address(url: &str) -> String {
+    let mut address = self::url(url);
+    address.truncate(address.find('?').unwrap_or(address.len()));
+    address
+}
+
 pub(super) fn headers(request: &Request) -> String {
     let shown = request.headers.iter().map(|(name, text)| match text {
         HeaderText::Plain(text) if !is_secret(name) => format!("{name}: {text}"),
@@ -164,6 +171,7 @@ mod tests {
     fn a_url_keeps_no_password() {
         assert_eq!(url("http://user:pw@host:1/a/b?x=1&token=abc"), "http://host:1/a/b?x=1&token=***");
         assert_eq!(url("https://host"), "https://host");
+        assert_eq!(address("http://user:pw@host:1/a/b?x=1&token=abc"), "http://host:1/a/b");
         assert_eq!(url("http://host/mail@example"), "http://host/mail@example");
     }
 

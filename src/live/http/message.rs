@@ -144,6 +144,8 @@ impl fmt::Debug for Request {
 /// A whole answer, whatever its status.
 #[derive(Clone)]
 pub struct Response {
+    /// What was asked, without query and secrets.
+    pub url: String,
     pub status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -180,15 +182,13 @@ impl Response {
         typed || (start == Some(b'<') && self.text().to_ascii_lowercase().contains("<html"))
     }
 
-    /// The body read as `T`. The error names the type, says where it broke and shows the body's start, or says that it
-    /// is HTML.
+    /// The body read as `T`. The error says where it broke and shows the body's start, or says that it is HTML.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_slice(&self.body).map_err(|error| {
             if self.is_html() {
                 return format!("HTML instead of JSON: {}", log::html_title(&self.text()));
             }
-            let wanted = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default().trim_end_matches('>');
-            format!("no {wanted}: {error}; it begins with: {}", log::body_start(&self.body))
+            format!("not the expected JSON: {error}; it begins with: {}", log::body_start(&self.body))
         })
     }
 }

@@ -12,7 +12,7 @@ use super::crumb::{self, Crumb};
 use super::inbound::{Jnlp, Style};
 use super::{fault, launcher};
 use crate::desired::Target;
-use crate::live::http::{Client, HttpError, Options, Patience, Request, Response};
+use crate::live::http::{Client, HttpError, Options, Patience, Request, Response, log};
 use crate::live::machine::AgentProgram;
 use crate::names::{NodeName, TargetName};
 use crate::observed::{AgentConfig, Computer, Gap, TargetList};
@@ -306,11 +306,9 @@ impl Jenkins {
     /// Preemptive: a controller that lets nobody in without a login page answers 403, not 401.
     fn send(&self, request: Request) -> Result<Response, ActError> {
         let request = request.basic_auth(&self.user, &self.secret);
-        self.client.send(&request).map_err(|error| {
-            // The list's query is four lines long, and says nothing to a person.
-            let tried = request.tried();
-            fault::no_answer(tried.split('?').next().unwrap_or_default().to_owned(), &error)
-        })
+        // The list's query is four lines long, and says nothing to a person.
+        let tried = || format!("{} {}", request.method.as_str(), log::address(&request.url));
+        self.client.send(&request).map_err(|error| fault::no_answer(tried(), &error))
     }
 
     fn seen<T>(&self, with: impl FnOnce(&mut Seen) -> T) -> T {
@@ -343,6 +341,7 @@ fn is_detour(path: &str, response: &Response) -> bool {
     location.ends_with(&call) || behind_host.split('/').any(|segment| matches!(segment, "login" | "commencelogin" | "signin"))
 }
 
+/// A success that is none of Jenkins' answers.
 fn not_whole(said: String, tried: &str) -> ActError {
-    ActError { kind: ActErrorKind::NotNow, said, tried: tried.to_owned(), hint: None }
+    ActError { kind: ActErrorKind::NotNow, said, tried: tried.to_owned(), hint: Some(fault::FOREIGN.to_owned()) }
 }

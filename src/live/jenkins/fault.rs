@@ -16,8 +16,13 @@ pub fn no_answer(tried: String, error: &HttpError) -> ActError {
         HttpErrorKind::Refused | HttpErrorKind::Dns => {
             Some("check the target's `url` in controller.yaml, and whether the controller runs")
         }
-        HttpErrorKind::Tls => Some("check the certificate of the target's `url`"),
-        HttpErrorKind::Timeout | HttpErrorKind::Broken | HttpErrorKind::NoTimeLeft | HttpErrorKind::Invalid => None,
+        HttpErrorKind::Tls => {
+            Some("is it plain `http://`? If not, this machine must trust the certificate's authority (ca-certificates)")
+        }
+        HttpErrorKind::Timeout => Some("is the controller overloaded, or does a firewall drop what is sent?"),
+        HttpErrorKind::Broken => Some("did the controller or a proxy before it restart? The next run looks again"),
+        HttpErrorKind::Invalid => Some("check the target's `url` in controller.yaml"),
+        HttpErrorKind::NoTimeLeft => None,
     };
     ActError { kind, said: error.to_string(), tried, hint: hint.map(str::to_owned) }
 }
@@ -32,12 +37,23 @@ pub fn unexpected(tried: String, response: &Response) -> ActError {
             Some(name) => (ActErrorKind::Refused, Some(format!("give the target's user the permission {name}"))),
             None => (ActErrorKind::NotNow, Some(CREDENTIALS.to_owned())),
         },
-        409 | 429 | 502..=504 => (ActErrorKind::NotNow, None),
+        409 | 429 => (ActErrorKind::NotNow, None),
+        502..=504 => (ActErrorKind::NotNow, Some(STARTS.to_owned())),
         301..=303 | 307 | 308 => (ActErrorKind::Refused, Some(redirect_hint(response))),
         _ => (ActErrorKind::Refused, None),
     };
-    ActError { kind, said: format!("HTTP {}: {}", response.status, words(response)), tried, hint }
+    let words = words(response);
+    let said = if words.is_empty() { format!("HTTP {}", response.status) } else { format!("HTTP {}: {words}", response.status) };
+    ActError { kind, said, tried, hint }
 }
+
+/// Of a success that is none of Jenkins' answers.
+pub const FOREIGN: &str = "something else answers there, a login page for example, or a proxy cut the answer off: check the \
+                           target's `url` in controller.yaml, and that its user is let in without a login page";
+
+const STARTS: &str = "a controller that starts, or a proxy before one that is down: the next run looks again";
+
+const NOT_THERE: &str = "check the target's `url` in controller.yaml: it is Jenkins' root, often with a path such as /ci/";
 
 const CREDENTIALS: &str = "a controller that starts refuses everybody for a moment; if it stays so, check the target's \
                            `user`, its token or password, and the user's permissions";
@@ -66,5 +82,8 @@ fn cut(text: &str) -> String {
 
 /// The same as what could not be seen.
 pub fn gap(target: &TargetName, error: ActError) -> Gap {
-    Gap { source: Source::Target(target.clone()), tried: error.tried, answered: error.said }
+    // Of a change it says that the agent is gone; the list is never gone.
+    let hint = error.hint.or_else(|| error.said.starts_with("HTTP 404").then(|| NOT_THERE.to_owned()));
+    let error = ActError { hint, ..error };
+    Gap { source: Source::Target(target.clone()), tried: error.tried, answered: error.said, hint: error.hint }
 }

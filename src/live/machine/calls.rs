@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::private_key;
 use super::remote_command::{RemoteCommand, agent_dir, read_done, read_facts, readable};
 use super::session::{NoSession, Peer, Session};
 use super::streams;
@@ -23,12 +24,13 @@ const ACT: Duration = Duration::from_secs(60);
 
 /// Looks at a machine: each user of the list has a connection of its own, for OpenSSH's server ends one whose user changes.
 pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
-    let gap = |answered: String| Gap {
+    let gap = |answered: String, hint: &str| Gap {
         source: Source::Server(ask.provider.clone(), ask.server.clone()),
         tried: format!("SSH to {}:{}", ask.login.host, ask.login.port),
         answered,
+        hint: Some(hint.to_owned()),
     };
-    let private_key = private_key(&ask.login).map_err(gap)?;
+    let private_key = private_key(&ask.login).map_err(|why| gap(why, PRIVATE_KEY_HINT))?;
     let command = RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone() };
     let mut refused = Refusals::default();
     for username in &ask.login.usernames {
@@ -40,7 +42,7 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
             }
             Err(NoSession::NoSsh(why)) => return Ok(MachineSight::NoSsh { why }),
             Err(NoSession::OtherKey(key)) => return Ok(MachineSight::OtherKey { key }),
-            Err(NoSession::PrivateKey(why)) => return Err(gap(format!("{}; {PRIVATE_KEY_HINT}", unusable(&ask.login, &why)))),
+            Err(NoSession::PrivateKey(why)) => return Err(gap(unusable(&ask.login, &why), PRIVATE_KEY_HINT)),
         };
         let key = session.key.clone();
         if ask.pinned.is_none() {
@@ -57,7 +59,7 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
     }
     match refused.key {
         Some(key) => Ok(MachineSight::LoginRefused { key, why: refused.whys.join("; ") }),
-        None => Err(gap("there is no user to log in as".to_owned())),
+        None => Err(gap("there is no user to log in as".to_owned(), "name one: `username` of the pool")),
     }
 }
 
@@ -188,10 +190,7 @@ impl Refusals {
 }
 
 fn private_key(login: &Login) -> Result<SecretString, String> {
-    match std::fs::read_to_string(&login.private_key) {
-        Ok(text) => Ok(text.into()),
-        Err(error) => Err(unusable(login, &error.to_string())),
-    }
+    private_key::read(&login.private_key).map_err(|why| unusable(login, &why))
 }
 
 fn unusable(login: &Login, why: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod calls;
 pub mod host_key;
+mod private_key;
 pub mod remote_command;
 pub mod session;
 pub mod streams;

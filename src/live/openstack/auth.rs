@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fault::{self, CallError};
 use super::identity::{CloudConfig, Identity};
-use crate::live::http::{Client, Request};
+use crate::live::http::{Client, Request, Response, log};
 
 /// A token this near to its end is not used any more: Nova passes it on to Glance and Neutron while it builds.
 const TOO_OLD: SignedDuration = SignedDuration::from_mins(5);
@@ -119,9 +119,10 @@ pub(super) fn authenticate(client: &Client, config: &CloudConfig) -> Result<Toke
         return Err(fault::refused(&tried, &response));
     }
     let Some(secret) = response.header("x-subject-token").filter(|token| !token.is_empty()).map(SecretString::from) else {
-        return Err(fault::unreadable(&tried, &response, "no X-Subject-Token; is this Keystone's v3?"));
+        let said = if response.is_html() { "HTML instead of a token" } else { "no X-Subject-Token" };
+        return Err(fault::foreign(&tried, &response, &format!("{said}: {}", start(&response))));
     };
-    let answer: TokenAnswer = response.json().map_err(|said| fault::unreadable(&tried, &response, &said))?;
+    let answer: TokenAnswer = response.json().map_err(|said| fault::foreign(&tried, &response, &said))?;
     let Some(project) = answer.token.project else {
         return Err(fault::unreadable(&tried, &response, "a token of no project"));
     };
@@ -140,6 +141,11 @@ pub(super) fn authenticate(client: &Client, config: &CloudConfig) -> Result<Toke
         catalog: catalog.collect(),
     };
     Ok(Token { secret, facts })
+}
+
+/// Of an answer that is none of Keystone's.
+fn start(response: &Response) -> String {
+    if response.is_html() { log::html_title(&response.text()) } else { log::body_start(&response.body) }
 }
 
 fn body(config: &CloudConfig) -> Value {

@@ -146,14 +146,19 @@ impl Cloud {
     }
 
     fn gap(&self, error: CallError) -> Gap {
-        error.gap(Source::Provider(self.provider.clone()))
+        error.gap(Source::Provider(self.provider.clone()), &self.shown())
     }
 
     fn server_gap(&self, id: &ServerId, error: CallError) -> Gap {
-        error.gap(Source::Server(self.provider.clone(), id.clone()))
+        error.gap(Source::Server(self.provider.clone(), id.clone()), &self.shown())
     }
 
     fn act_error(&self, error: CallError) -> ActError {
-        error.act_error(self.provider.as_str())
+        error.act_error(self.provider.as_str(), &self.shown())
+    }
+
+    /// For hints.
+    fn shown(&self) -> String {
+        format!("cloud `{}` of {}", self.session.config.cloud, self.session.config.file)
     }
 }

@@ -114,8 +114,12 @@ impl CloudsEnv {
         if let Some(path) = self.var(variable) {
             let path = PathBuf::from(path);
             // openstacksdk goes on to the next file; another cloud than the one that was named would be a bad surprise.
-            let text = std::fs::read_to_string(&path)
-                .map_err(|why| error(format!("${variable}: {}: {why}", path.display()), "correct the variable or unset it"))?;
+            let text = std::fs::read_to_string(&path).map_err(|why| {
+                error(
+                    format!("{}, which ${variable} names, cannot be read: {why}", path.display()),
+                    "correct the variable or unset it",
+                )
+            })?;
             return Ok(Some((path.clone(), parse(&path, &text)?)));
         }
         for dir in self.dirs() {
@@ -126,7 +130,7 @@ impl CloudsEnv {
                     Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                     // As openstacksdk does: a file of somebody else's is none.
                     Err(why) if why.kind() == ErrorKind::PermissionDenied => {}
-                    Err(why) => return Err(error(format!("{}: {why}", path.display()), "is it a text file?")),
+                    Err(why) => return Err(error(format!("{} cannot be read: {why}", path.display()), "is it a text file?")),
                 }
             }
         }
@@ -180,9 +184,9 @@ pub fn load(env: &CloudsEnv, cloud: &str, region: Option<&str>) -> Result<CloudC
 fn unknown(env: &CloudsEnv, file: Option<&Path>, cloud: &str, names: &[String]) -> CloudError {
     let Some(file) = file else {
         let said = format!("no clouds.yaml is found that could have the cloud `{cloud}` (looked in: {})", env.searched());
-        return error(said, "set OS_CLIENT_CONFIG_FILE to its path");
+        return error(said, "put one into one of these directories, or set OS_CLIENT_CONFIG_FILE to its path");
     };
-    let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let has = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
     let said = format!("{} has no cloud `{cloud}` (it has: {has})", file.display());
     match nearest(cloud, names) {
         Some(near) => error(said, format!("did you mean `{near}`?")),
@@ -198,8 +202,8 @@ fn parse(path: &Path, text: &str) -> Result<Map<String, Value>, CloudError> {
     match serde_yaml::from_str::<Value>(text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(Map::new()),
-        Ok(_) => Err(error(format!("{}: no map at its top", path.display()), "it begins with `clouds:`")),
-        Err(why) => Err(error(format!("{}: no YAML: {why}", path.display()), "correct the file")),
+        Ok(_) => Err(error(format!("{} is no map", path.display()), "it begins with `clouds:`, and below it a name")),
+        Err(why) => Err(error(format!("{} is no valid YAML: {why}", path.display()), "correct it there")),
     }
 }
 

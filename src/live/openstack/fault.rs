@@ -16,6 +16,8 @@ pub struct CallError {
     pub said: String,
     /// `GET /servers/detail`.
     pub tried: String,
+    /// Where the answer came from, if there was one.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,13 @@ pub enum CallErrorKind {
     NoAnswer { kind: HttpErrorKind, sent: bool },
     /// A status that is not a success.
     Status { status: u16, quota: bool },
-    /// A success whose body cannot be read.
+    /// A success whose body cannot be believed.
     Unreadable,
-    /// Never sent: no endpoint, for example.
+    /// A success whose body is not of the service's shape at all.
+    Foreign,
+    /// Never sent: the catalog has no such endpoint.
+    NoEndpoint,
+    /// Given up.
     Setup,
 }
 
@@ -43,21 +49,32 @@ impl std::error::Error for CallError {}
 
 pub fn no_answer(tried: &str, error: &HttpError) -> CallError {
     let kind = CallErrorKind::NoAnswer { kind: error.kind, sent: error.sent };
-    CallError { kind, said: error.said.clone(), tried: tried.to_owned() }
+    CallError { kind, said: error.said.clone(), tried: tried.to_owned(), from: None }
 }
 
 pub fn refused(tried: &str, response: &Response) -> CallError {
     let message = message(response);
     let kind = CallErrorKind::Status { status: response.status, quota: is_quota(response.status, &message) };
-    CallError { kind, said: format!("{message} ({})", reference(response)), tried: tried.to_owned() }
+    let said = format!("{message} ({})", reference(response));
+    CallError { kind, said, tried: tried.to_owned(), from: Some(response.url.clone()) }
 }
 
 pub fn unreadable(tried: &str, response: &Response, said: &str) -> CallError {
-    CallError { kind: CallErrorKind::Unreadable, said: format!("{said} ({})", reference(response)), tried: tried.to_owned() }
+    let said = format!("{said} ({})", reference(response));
+    CallError { kind: CallErrorKind::Unreadable, said, tried: tried.to_owned(), from: Some(response.url.clone()) }
+}
+
+/// What answers is not the service, or something before it cut its answer.
+pub fn foreign(tried: &str, response: &Response, said: &str) -> CallError {
+    CallError { kind: CallErrorKind::Foreign, ..unreadable(tried, response, said) }
+}
+
+pub fn no_endpoint(tried: &str, said: String) -> CallError {
+    CallError { kind: CallErrorKind::NoEndpoint, ..setup(tried, said) }
 }
 
 pub fn setup(tried: &str, said: String) -> CallError {
-    CallError { kind: CallErrorKind::Setup, said, tried: tried.to_owned() }
+    CallError { kind: CallErrorKind::Setup, said, tried: tried.to_owned(), from: None }
 }
 
 /// `HTTP 403, req-46c1abc4-...`: what an operator of the cloud finds it by.
@@ -113,14 +130,20 @@ impl CallError {
         matches!(self.kind, CallErrorKind::Status { status, .. } if status == wanted)
     }
 
-    /// For a read.
-    pub fn gap(self, source: Source) -> Gap {
-        Gap { source, tried: self.tried, answered: self.said }
+    /// For a read. `cloud`: as people know it, `cloud x of FILE`.
+    pub fn gap(self, source: Source, cloud: &str) -> Gap {
+        // Of a change it says that the object is gone; a list or a login is never gone.
+        let hint = if self.is_status(404) {
+            Some(self.elsewhere("the service knows no such URL: check", cloud))
+        } else {
+            self.hint(cloud)
+        };
+        Gap { source, tried: self.tried, answered: self.said, hint }
     }
 
     /// For a change. `place` is the provider's name.
-    pub fn act_error(self, place: &str) -> ActError {
-        let hint = self.hint();
+    pub fn act_error(self, place: &str, cloud: &str) -> ActError {
+        let hint = self.hint(cloud);
         ActError { kind: self.act_kind(), said: self.said, tried: format!("{} in {place}", self.tried), hint }
     }
 
@@ -129,9 +152,12 @@ impl CallError {
             // An error inside the service or before it (5xx): what was asked for may have been done.
             CallErrorKind::NoAnswer { sent: true, .. }
             | CallErrorKind::Unreadable
+            | CallErrorKind::Foreign
             | CallErrorKind::Status { status: 500.., .. } => ActErrorKind::Unanswered,
             CallErrorKind::Status { quota: true, .. } => ActErrorKind::Quota,
-            CallErrorKind::NoAnswer { kind: HttpErrorKind::Invalid, .. } | CallErrorKind::Setup => ActErrorKind::Refused,
+            CallErrorKind::NoAnswer { kind: HttpErrorKind::Invalid, .. } | CallErrorKind::NoEndpoint | CallErrorKind::Setup => {
+                ActErrorKind::Refused
+            }
             CallErrorKind::NoAnswer { .. } | CallErrorKind::Status { status: 408 | 409 | 413 | 425 | 429, .. } => {
                 ActErrorKind::NotNow
             }
@@ -139,22 +165,59 @@ impl CallError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        let hint = match self.kind {
-            CallErrorKind::Status { quota: true, .. } => "free some of the project's quota, or have it raised",
-            CallErrorKind::Status { status: 401, .. } => "check the cloud's credentials in clouds.yaml",
+    fn hint(&self, cloud: &str) -> Option<String> {
+        Some(match self.kind {
+            CallErrorKind::Status { quota: true, .. } => "free some of the project's quota, or have it raised".to_owned(),
+            CallErrorKind::Status { status: 400, .. } => {
+                "it does not take what the desired state asks for: correct the pool or the provider".to_owned()
+            }
+            CallErrorKind::Status { status: 401, .. } => format!("check the user and the secret of {cloud}"),
             CallErrorKind::Status { status: 403, .. } if self.said.to_ascii_lowercase().contains("policy") => {
-                "the user lacks a role in the project (`member` is enough)"
+                format!("the user of {cloud} lacks a role in the project (`member` is enough)")
             }
-            CallErrorKind::Status { status: 300..=399, .. } => "redirects are not followed: correct the endpoint's URL",
-            CallErrorKind::NoAnswer { kind: HttpErrorKind::Tls, .. } => "name the authority's file in clouds.yaml: `cacert:`",
-            CallErrorKind::NoAnswer { kind: HttpErrorKind::Dns | HttpErrorKind::Refused, .. } => {
-                "is the endpoint reachable from here?"
+            CallErrorKind::Status { status: 429, .. } => "it has had too many calls: the next run looks again".to_owned(),
+            CallErrorKind::Status { status: 300..=399, .. } => self.elsewhere("redirects are not followed: check", cloud),
+            CallErrorKind::Status { status: 500.., .. } => {
+                "a fault of the service or of a proxy before it: their logs tell more, and the next run looks again".to_owned()
             }
-            CallErrorKind::NoAnswer { .. } | CallErrorKind::Status { .. } | CallErrorKind::Unreadable | CallErrorKind::Setup => {
-                return None;
+            CallErrorKind::NoAnswer { kind, .. } => self.unanswered(kind, cloud)?,
+            CallErrorKind::Foreign => self.elsewhere("something else answers there, or a proxy cut the answer off: check", cloud),
+            CallErrorKind::NoEndpoint => {
+                format!("correct `region` of the provider in controller.yaml, or `region_name` or `interface` of {cloud}")
             }
-        };
-        Some(hint.to_owned())
+            CallErrorKind::Status { .. } | CallErrorKind::Unreadable | CallErrorKind::Setup => return None,
+        })
+    }
+
+    fn unanswered(&self, kind: HttpErrorKind, cloud: &str) -> Option<String> {
+        Some(match kind {
+            HttpErrorKind::Tls => {
+                format!("is it plain `http://`? If not, name the file of the certificate's authority: `cacert` of {cloud}")
+            }
+            HttpErrorKind::Dns | HttpErrorKind::Refused => {
+                self.elsewhere("is it up, and reachable from here? If so, check", cloud)
+            }
+            HttpErrorKind::Timeout => {
+                "is it overloaded, or does a firewall drop what is sent? A call may take `api-timeout` of the provider".to_owned()
+            }
+            HttpErrorKind::Invalid if self.is_login() => {
+                format!("correct `auth_url` of {cloud}: it begins with https:// or http://")
+            }
+            HttpErrorKind::Broken => "did the service or a proxy before it restart? The next run looks again".to_owned(),
+            HttpErrorKind::Invalid | HttpErrorKind::NoTimeLeft => return None,
+        })
+    }
+
+    fn is_login(&self) -> bool {
+        self.tried.ends_with("/auth/tokens")
+    }
+
+    /// Where the address stands that was asked.
+    fn elsewhere(&self, why: &str, cloud: &str) -> String {
+        if self.is_login() {
+            return format!("{why} `auth_url` of {cloud}");
+        }
+        let from = self.from.as_ref().map(|from| format!(" ({from})")).unwrap_or_default();
+        format!("{why} the address in Keystone's catalog{from}, or give {cloud} another by `*_endpoint_override`")
     }
 }

@@ -98,7 +98,7 @@ fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {
             return Err(fault::refused(&tried, &response));
         }
         let unreadable = |said: String| fault::unreadable(&tried, &response, &said);
-        let answer: ImagesAnswer = response.json().map_err(unreadable)?;
+        let answer: ImagesAnswer = response.json().map_err(|said| fault::foreign(&tried, &response, &said))?;
         for body in answer.images {
             images.push(image(body).map_err(unreadable)?);
         }

@@ -82,6 +82,26 @@ fn flat(mut cloud: Map<String, Value>) -> BTreeMap<String, String> {
     values
 }
 
+/// Values that are texts, whatever they look like.
+const TEXTS: &[&str] = &[
+    "password",
+    "token",
+    "username",
+    "user_id",
+    "project_name",
+    "project_id",
+    "application_credential_id",
+    "application_credential_name",
+    "application_credential_secret",
+];
+
+/// A text such as `7807e0` or `12.50` that YAML took for a number: what was written cannot be known any more.
+fn lost(cloud: &Map<String, Value>) -> Option<&'static str> {
+    let inner = cloud.get("auth").and_then(Value::as_object);
+    let is_lost = |map: &Map<String, Value>, key: &str| matches!(map.get(key), Some(Value::Number(number)) if number.is_f64());
+    TEXTS.iter().copied().find(|key| is_lost(cloud, key) || inner.is_some_and(|inner| is_lost(inner, key)))
+}
+
 fn is_true(text: &str) -> bool {
     matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "1" | "on")
 }
@@ -93,8 +113,11 @@ pub(super) fn read(
     region: Option<&str>,
     home: Option<&Path>,
 ) -> Result<CloudConfig, CloudError> {
-    let mut values = flat(entry);
     let at = format!("{file}: cloud `{cloud}`");
+    if let Some(key) = lost(&entry) {
+        return Err(error(format!("{at}: YAML reads the `{key}` as a number, and its digits are lost"), "put it into quotes"));
+    }
+    let mut values = flat(entry);
     let Some(auth_url) = values.remove("auth_url") else {
         let hint = if values.contains_key("profile") {
             "vendor profiles are not read: write the `auth_url` out"

@@ -40,7 +40,7 @@ pub(super) fn networks(session: &Session) -> Result<Vec<Network>, CallError> {
         if !response.is_success() {
             return Err(fault::refused(&tried, &response));
         }
-        let answer: NetworksAnswer = response.json().map_err(|said| fault::unreadable(&tried, &response, &said))?;
+        let answer: NetworksAnswer = response.json().map_err(|said| fault::foreign(&tried, &response, &said))?;
         let before = networks.last().map(|last| last.id.clone());
         let more = answer.networks_links.iter().any(|link| link.rel == "next");
         networks.extend(answer.networks.into_iter().map(|body| Network { id: NetworkId::new(body.id), name: body.name }));

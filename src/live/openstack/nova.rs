@@ -92,7 +92,7 @@ fn success(tried: &str, response: &Response) -> Result<(), CallError> {
 }
 
 fn json_of<T: serde::de::DeserializeOwned>(tried: &str, response: &Response) -> Result<T, CallError> {
-    response.json().map_err(|said| fault::unreadable(tried, response, &said))
+    response.json().map_err(|said| fault::foreign(tried, response, &said))
 }
 
 /// Nova itself says that the server (or the key of its metadata) is not there. A proxy's 404 says nothing of a server, nor

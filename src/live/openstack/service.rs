@@ -133,7 +133,8 @@ impl Session {
     }
 
     fn endpoint(&self, token: &Token, service: Service, path: &str) -> Result<String, CallError> {
-        auth::endpoint(&self.config, &token.facts.catalog, service).map_err(|said| fault::setup(path, said))
+        auth::endpoint(&self.config, &token.facts.catalog, service)
+            .map_err(|said| fault::no_endpoint(&format!("looking for the endpoint of {path}"), said))
     }
 
     fn with_headers(&self, request: Request, service: Service, base: &str, token: &Token) -> Result<Request, CallError> {
@@ -170,7 +171,7 @@ impl Session {
         if !response.is_success() {
             return Err(fault::refused(&tried, &response));
         }
-        let answer: VersionAnswer = response.json().map_err(|said| fault::unreadable(&tried, &response, &said))?;
+        let answer: VersionAnswer = response.json().map_err(|said| fault::foreign(&tried, &response, &said))?;
         let chosen = choose(&answer.version.min_version, &answer.version.version)
             .map_err(|said| fault::unreadable(&tried, &response, &said))?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,8 +38,8 @@ fn refused(scene: &Scene, node: &str, expected: &str) {
 
 /// Two nodes ready; the first one's name.
 fn filled() -> (Scene, String) {
-    let scene = Scene::new(Generation::J2_462);
-    scene.converge();
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.converge_in_order();
     let name = scene.names().first().expect("two nodes").clone();
     (scene, name)
 }
@@ -139,6 +139,6 @@ fn json_has_the_same_facts_and_no_content_of_files() {
     assert_eq!(json["agent"]["seen"]["computer"]["temporarily_offline"], true);
     assert_eq!(json["marks"]["poolkeeper_agent"], "joined");
     assert_eq!(json["next"]["chain"]["verb"], "retire");
-    assert_eq!(json["since"], "2026-11-25T10:00:26Z");
+    assert_eq!(json["since"], "2026-11-25T10:00:40Z");
     assert!(!text.contains("hunter2") && !text.contains("#!/bin/sh"));
 }

@@ -13,8 +13,8 @@ fn a_ready_node() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is ready
-  seen     Nova 09f26ac6 ACTIVE, created 26s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is ready
+  seen     Nova 22db33e5 ACTIVE, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, idle
   marks    host key pinned (ssh-ed25519), joined
@@ -35,8 +35,8 @@ fn a_busy_node() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is busy, since 2m
-  seen     Nova 09f26ac6 ACTIVE, created 2m ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is busy, since 2m
+  seen     Nova 22db33e5 ACTIVE, created 3m ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, runs job/sleeper/1
   marks    host key pinned (ssh-ed25519), joined, busy 2m ago
@@ -57,8 +57,8 @@ fn a_used_node_that_gearman_marked() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is used, since 12s
-  seen     Nova 09f26ac6 ACTIVE, created 38s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is used, since 12s
+  seen     Nova 22db33e5 ACTIVE, created 52s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: offline, marked offline, idle, `Offline due to
            Gearman request`, since 12s
@@ -80,8 +80,8 @@ fn a_node_that_a_person_took_offline_with_a_text_for_the_terminal() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is kept, since 10m
-  seen     Nova 09f26ac6 ACTIVE, created 10m ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is kept, since 10m
+  seen     Nova 22db33e5 ACTIVE, created 10m ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: offline, marked offline, idle, `disk full?`,
            since 10m
@@ -107,8 +107,8 @@ fn a_held_node() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is held
-  seen     Nova 09f26ac6 ACTIVE, locked, created 26s ago, in eqiad (nova),
+ci-jessie-1ngdcd00028 is held
+  seen     Nova 22db33e5 ACTIVE, locked, created 40s ago, in eqiad (nova),
            m1.medium, image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, idle
   marks    host key pinned (ssh-ed25519), joined, hold by alice until 2026-11-25
@@ -130,8 +130,8 @@ fn a_node_in_a_status_that_no_rule_speaks_of() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is kept
-  seen     Nova 09f26ac6 SHELVED, created 26s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is kept
+  seen     Nova 22db33e5 SHELVED, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, idle
   marks    host key pinned (ssh-ed25519), joined
@@ -153,8 +153,8 @@ fn a_lost_node() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is lost, since 30s
-  seen     Nova 09f26ac6 SHUTOFF, created 56s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is lost, since 30s
+  seen     Nova 22db33e5 SHUTOFF, created 70s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: offline, idle, `Connection was broken`, since
            30s
@@ -176,8 +176,8 @@ fn a_node_behind_a_gap() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is ready
-  seen     Nova 09f26ac6 ACTIVE, created 26s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is ready
+  seen     Nova 22db33e5 ACTIVE, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001 not seen: connect timed out after 10s (GET
            /computer/api/json)
@@ -198,8 +198,8 @@ fn a_server_whose_agent_is_gone_while_a_limit_holds() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is an orphan
-  seen     Nova 09f26ac6 ACTIVE, created 26s ago, in eqiad (nova), m1.medium,
+ci-jessie-1ngdcd00028 is an orphan
+  seen     Nova 22db33e5 ACTIVE, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: no such agent
   marks    host key pinned (ssh-ed25519), joined
@@ -227,7 +227,7 @@ fn an_agent_whose_server_is_gone() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd001e2 is an agent without a server
+ci-jessie-1ngdcd00028 is an agent without a server
   seen     Jenkins contint1001: offline, idle, `Connection was broken`, since
            59s
   rule     an agent with a name of ours whose server is in no list is removed

@@ -1,0 +1,122 @@
+//! Every exit code, provoked.
+
+use std::fs;
+
+use poolkeeper::exit;
+use poolkeeper::lock::try_lock;
+
+use super::place::Place;
+use super::transcript::Transcript;
+
+const POOL: &str = "desired-state/pools/ci-debian.yaml";
+const CONTROLLER: &str = "desired-state/controller.yaml";
+
+/// Runs, writes down, and holds the exit code against the one that is expected.
+fn expect(transcript: &mut Transcript, what: &str, place: &Place, arguments: &[&str], code: u8) {
+    let said = transcript.run(what, place, arguments);
+    assert_eq!(said.code, Some(code.into()), "{what}: {said:?}");
+}
+
+#[test]
+fn done_and_changes_pending() {
+    let mut transcript = Transcript::new("codes-plan");
+    let place = Place::filled();
+    expect(&mut transcript, "nothing to do", &place, &["plan", "--exit-code"], exit::DONE);
+    expect(&mut transcript, "nothing done", &place, &["apply", "--yes"], exit::DONE);
+    let place = Place::empty();
+    expect(&mut transcript, "something to do", &place, &["plan"], exit::DONE);
+    expect(&mut transcript, "the same for a script", &place, &["plan", "--exit-code"], exit::CHANGES_PENDING);
+    expect(&mut transcript, "of this pool", &place, &["plan", "--exit-code", "--pool", "ci-debian"], exit::CHANGES_PENDING);
+    expect(&mut transcript, "of a pool that is none", &place, &["plan", "--pool", "other"], exit::USAGE);
+    expect(&mut transcript, "and is nearly one", &place, &["apply", "--yes", "--pool", "ci-debain"], exit::USAGE);
+    transcript.check();
+}
+
+#[test]
+fn a_bad_desired_state_stops_every_command() {
+    let mut transcript = Transcript::new("codes-desired-state");
+    let place = Place::empty();
+    expect(&mut transcript, "sound", &place, &["validate"], exit::DONE);
+    place.edit(POOL, "min-ready", "min_ready");
+    for arguments in [&["validate"][..], &["plan"], &["apply", "--yes"], &["list"], &["status"], &["explain", "x"], &["observe"]]
+    {
+        expect(&mut transcript, "a key that is none", &place, arguments, exit::BAD_DESIRED_STATE);
+    }
+    let calls = place.stage.world.with(|state| state.faults.calls());
+    assert_eq!(calls, 0, "nothing is looked at");
+    transcript.check();
+}
+
+#[test]
+fn some_actions_failed() {
+    let mut transcript = Transcript::new("codes-failed");
+    let place = Place::empty();
+    place.edit(POOL, "min-ready: 2", "min-ready: 1");
+    let servers = "POST /os/sandbox/compute/v2.1/servers";
+    let refusals = [
+        ("an unknown key", 400, r#"{"badRequest": {"code": 400, "message": "Invalid key_name provided."}}"#),
+        (
+            "no quota",
+            403,
+            r#"{"forbidden": {"code": 403, "message": "Quota exceeded for cores: Requested 2, but already used 40 of 40 cores"}}"#,
+        ),
+        (
+            "no role",
+            403,
+            r#"{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}"#,
+        ),
+        ("a fault of Nova", 500, r#"{"computeFault": {"code": 500, "message": "Unexpected API Error."}}"#),
+    ];
+    for (what, status, body) in refusals {
+        place.answer(servers, status, "application/json", body);
+        expect(&mut transcript, what, &place, &["apply", "--yes", "--deadline", "1s"], exit::SOME_FAILED);
+        place.no_faults();
+    }
+    transcript.check();
+}
+
+#[test]
+fn a_limit_refuses() {
+    let mut transcript = Transcript::new("codes-refused");
+    let place = Place::filled();
+    // Another name for the pool: all its nodes are nobody's.
+    fs::rename(place.path(POOL), place.path("desired-state/pools/renamed.yaml")).expect("renamed");
+    place.edit("desired-state/pools/renamed.yaml", "min-ready: 2", "min-ready: 0");
+    expect(&mut transcript, "said in the plan", &place, &["plan"], exit::DONE);
+    expect(&mut transcript, "and not done", &place, &["apply", "--yes", "--deadline", "1s"], exit::REFUSED);
+    let servers = place.stage.world.servers(&"sandbox".into());
+    assert_eq!(servers.len(), 2);
+    transcript.check();
+}
+
+#[test]
+fn the_lock_is_held() {
+    let mut transcript = Transcript::new("codes-lock");
+    let place = Place::filled();
+    let lock = try_lock(&place.path("lock")).expect("free");
+    expect(&mut transcript, "held", &place, &["apply", "--yes"], exit::LOCKED);
+    expect(&mut transcript, "waited for", &place, &["apply", "--yes", "--lock-timeout", "1s"], exit::LOCKED);
+    expect(&mut transcript, "no matter for those that only look", &place, &["plan"], exit::DONE);
+    drop(lock);
+    expect(&mut transcript, "free again", &place, &["apply", "--yes"], exit::DONE);
+    transcript.check();
+}
+
+#[test]
+fn the_unexpected() {
+    let mut transcript = Transcript::new("codes-unexpected");
+    let place = Place::filled();
+    let missing = ["--desired-state", "nowhere", "plan"];
+    expect(&mut transcript, "no desired state", &place, &missing, exit::UNEXPECTED);
+    let file = ["--desired-state", "clouds.yaml", "validate"];
+    expect(&mut transcript, "a desired state that is a file", &place, &file, exit::UNEXPECTED);
+    let whole = fs::read_to_string(place.path(CONTROLLER)).expect("controller.yaml");
+    let lock = place.path("lock").display().to_string();
+    let other = place.path("nowhere/lock").display().to_string();
+    place.write(CONTROLLER, &whole.replace(&lock, &other));
+    expect(&mut transcript, "no directory for the lock", &place, &["apply", "--yes"], exit::UNEXPECTED);
+    let other = place.path("tmp").display().to_string();
+    place.write(CONTROLLER, &whole.replace(&lock, &other));
+    expect(&mut transcript, "a lock that is a directory", &place, &["apply", "--yes"], exit::DONE);
+    transcript.check();
+}

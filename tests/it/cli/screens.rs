@@ -1,0 +1,130 @@
+//! What is seen where all is well: plan, apply and list, on a terminal and not, for people and for programs.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use super::place::{Place, Said};
+use super::transcript::Transcript;
+
+/// One of two nodes has had its build.
+fn one_used() -> Place {
+    let place = Place::filled();
+    let (world, target) = (&place.stage.world, &place.stage.target);
+    let first = world.agents(target).first().map(|agent| agent.name.clone()).expect("an agent");
+    world.start_gearman_build(target, &first, 0).expect("a free agent");
+    world.tick(1);
+    place
+}
+
+const SCREENS: [&[&str]; 3] = [&["plan"], &["list"], &["status"]];
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.stdout).expect("JSON")
+}
+
+#[test]
+fn a_plan_and_a_list_fit_eighty_columns() {
+    let place = one_used();
+    let mut transcript = Transcript::new("screens");
+    for arguments in SCREENS {
+        let said = transcript.run("one node was used", &place, arguments);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+        let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{wide:?}");
+        assert!(!said.stdout.contains('\u{1b}'));
+    }
+    // One line a change, as a journal has it; chains run side by side, so they are put into an order here.
+    let arguments = ["apply", "--yes", "--deadline", "1s"];
+    let mut said = place.run(&arguments);
+    let mut lines: Vec<&str> = said.stdout.lines().collect();
+    lines.sort_unstable();
+    said.stdout = lines.join("\n") + "\n";
+    transcript.add("one node was used; lines in the order of the alphabet", &arguments, &said);
+    assert_eq!(said.code, Some(0));
+    transcript.check();
+}
+
+#[test]
+fn programs_read_json() {
+    let place = one_used();
+    let plan = json(&place.run(&["plan", "--format", "json"]));
+    let keys: Vec<&String> = plan.as_object().expect("a map").keys().collect();
+    for key in ["chains", "gaps", "head", "pools", "refusals", "waits"] {
+        assert!(keys.iter().any(|there| *there == key), "{key}: {keys:?}");
+    }
+    let verbs: Vec<&Value> = plan["chains"].as_array().expect("chains").iter().map(|chain| &chain["verb"]).collect();
+    assert_eq!(verbs, ["retire", "create"]);
+    let rows = json(&place.run(&["list", "--format", "json"]));
+    let states: Vec<&Value> = rows.as_array().expect("rows").iter().map(|row| &row["state"]).collect();
+    assert_eq!(states, ["used", "ready"]);
+    let observed = json(&place.run(&["observe"]));
+    let servers = observed.pointer("/lists/providers/sandbox/Ok/servers").and_then(Value::as_array);
+    assert_eq!(servers.map(Vec::len), Some(2), "{observed}");
+}
+
+/// A command on a terminal of 80 columns; `answers` is typed there. None: this machine has no `script`.
+fn on_a_terminal(place: &Place, command: &str, answers: &str, no_colour: bool) -> Option<Said> {
+    let command = format!("stty cols 80; exec {} {command}", env!("CARGO_BIN_EXE_poolkeeper"));
+    let mut script = place.bare("script");
+    script.args(["-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh").env("PATH", "/usr/bin:/bin").env_remove("COLUMNS");
+    if !no_colour {
+        script.env_remove("NO_COLOR");
+    }
+    let spawned = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            // Past the harness' capture, which hides what a passing test prints.
+            writeln!(std::io::stderr(), "\nNOT CHECKED: a terminal, by script: {error}").expect("stderr");
+            return None;
+        }
+    };
+    let mut keyboard = child.stdin.take().expect("its keyboard");
+    keyboard.write_all(answers.as_bytes()).expect("typed");
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("its end");
+    drop(keyboard);
+    let stdout = String::from_utf8(stdout).expect("UTF-8").replace("\r\n", "\n").into_bytes();
+    Some(place.said(&Output { status, stdout, stderr }))
+}
+
+/// The text without its colours.
+fn plain(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += part.split_once('m').expect("a colour's end").1;
+    }
+    out
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    let place = one_used();
+    let Some(coloured) = on_a_terminal(&place, "plan", "", false) else { return };
+    let expected = place.run(&["plan"]).stdout;
+    for (code, what) in [("31", "- delete"), ("32", "+ create")] {
+        assert!(coloured.stdout.contains(&format!("\u{1b}[{code}m{what}")), "{what}: {}", coloured.stdout);
+    }
+    let steady = super::transcript::steady;
+    assert_eq!(steady(&plain(&coloured.stdout)), steady(&expected));
+    let without = on_a_terminal(&place, "plan", "", true).expect("it was there before");
+    assert_eq!(steady(&without.stdout), steady(&expected));
+}
+
+#[test]
+fn on_a_terminal_apply_asks() {
+    let place = one_used();
+    let changes = || place.stage.world.with(|state| state.log.len());
+    let before = changes();
+    for (answer, said_no) in [("n\n", true), ("\n", true), ("yess\n", true)] {
+        let Some(said) = on_a_terminal(&place, "apply --deadline 1s", answer, true) else { return };
+        assert!(said.stdout.contains("- delete") && said.stdout.contains("\nApply? [y/N] "), "{}", said.stdout);
+        assert_eq!(said.stdout.ends_with("demo: nothing was changed\n"), said_no, "{answer:?}: {}", said.stdout);
+        assert_eq!((said.code, changes()), (Some(0), before), "{answer:?}");
+    }
+    let said = on_a_terminal(&place, "apply --deadline 1s", "y\n", true).expect("it was there before");
+    assert!(said.stdout.contains("done: 1 created"), "{}", said.stdout);
+    assert!(changes() > before);
+}
