@@ -1,25 +1,12 @@
 //! How many calls the real binary makes, counted where they arrive: an idle run's do not grow with the pools.
 
-use std::collections::BTreeMap;
-
 use poolkeeper::names::ProviderName;
 
-use crate::served::{Served, Shape};
-
-/// Calls of one service: of `cloud-0`, `ci-0` or the machines (`ssh`).
-type Calls = BTreeMap<String, usize>;
+use crate::served::{Calls, Served, Shape};
 
 /// What a command asks, by who is asked, and what it prints.
 fn counted(served: &Served, arguments: &[&str]) -> (Calls, String) {
-    served.world.with(|state| state.faults.record = Some(Vec::new()));
-    let said = served.done(arguments, "counted");
-    let mut calls = Calls::new();
-    for call in served.world.with(|state| state.faults.record.take()).unwrap_or_default() {
-        // `GET /os/cloud-0/compute/...`, `GET /jenkins/ci-0/...`, `ssh connect`.
-        let service = call.split('/').nth(2).unwrap_or("ssh");
-        *calls.entry(service.to_owned()).or_default() += 1;
-    }
-    (calls, said)
+    served.recorded(|| served.done(arguments, "counted"))
 }
 
 fn expected(shape: Shape, provider: usize, target: usize) -> Calls {
