@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use poolkeeper::desired::Desired;
-use poolkeeper::live::http::{Client, Options, Patience, Request};
+use poolkeeper::live::http::{Client, Options, Patience, Request, read_json};
 use poolkeeper::live::jenkins::computer::{ComputerSet, list_path};
 use poolkeeper::live::openstack::servers_of_page;
 use poolkeeper::load::{LoadEnv, load};
@@ -84,16 +84,17 @@ fn write(served: &Served, size: usize, directory: &Path) {
     let names = served.servers("cloud-0");
     assert_eq!(names.len(), size, "servers in the sandbox");
     for (number, name) in names.iter().enumerate() {
-        if number % (size / POOLS) % USED == 1 {
+        let number = number % (size / POOLS);
+        if number % USED == 1 {
             world.mark_gearman(&target, name);
-        } else if number % (size / POOLS) % BUSY == 0 {
+        } else if number.is_multiple_of(BUSY) {
             world.start_build(&target, name, 3600);
         }
     }
     let client = Client::new(&Options::new("http://127.0.0.1", Duration::from_secs(60), Patience::endless())).expect("a client");
     let mut marker = String::new();
     for page in 0.. {
-        let json = get(&client, nova(world, served, &provider, &marker));
+        let json = get(&client, &nova(world, served, &provider, &marker));
         let servers = servers_of_page(&json).expect("a page");
         let Some(last) = servers.last() else { break };
         marker = format!("&marker={}", last.id);
@@ -104,7 +105,7 @@ fn write(served: &Served, size: usize, directory: &Path) {
         (jenkins.user.clone(), jenkins.token.clone())
     });
     let url = format!("{}{}", served.http.jenkins_url(&target), list_path());
-    let agents = get(&client, Request::get(url).basic_auth(&user, &token));
+    let agents = get(&client, &Request::get(url).basic_auth(&user, &token));
     fs::write(directory.join("agents.json"), agents).expect("a file");
 }
 
@@ -114,8 +115,8 @@ fn nova(world: &Sandbox, served: &Served, provider: &ProviderName, marker: &str)
     Request::get(url).header("OpenStack-API-Version", "compute 2.90").secret_header("X-Auth-Token", token)
 }
 
-fn get(client: &Client, request: Request) -> Vec<u8> {
-    let response = client.send(&request).expect("an answer");
+fn get(client: &Client, request: &Request) -> Vec<u8> {
+    let response = client.send(request).expect("an answer");
     assert!(response.is_success(), "{request:?}: {response:?}");
     response.body
 }
@@ -126,7 +127,7 @@ pub(crate) fn plan_lists(desired_state: &Path, directory: &Path) {
     let begun = usage::own_cpu_ms();
     let servers = servers(directory);
     let agents = fs::read(directory.join("agents.json")).expect("the agents");
-    let agents: ComputerSet = serde_json::from_slice(&agents).expect("a whole list");
+    let agents: ComputerSet = read_json(&agents).expect("a whole list");
     let agents = agents.agents();
     let read = usage::own_cpu_ms();
     let size = servers.len();

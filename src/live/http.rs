@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-pub use message::{Body, HeaderText, Method, Request, Response};
+pub use message::{Body, HeaderText, Method, Request, Response, read_json};
 
 /// A name that does not answer to SYN within this time is not there; the call's own timeout is for slow answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

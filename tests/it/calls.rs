@@ -31,8 +31,12 @@ fn an_idle_run_makes_three_calls_a_provider_and_one_a_target() {
         assert!(said.contains("nothing to do"), "{said}");
         assert_eq!(first, expected(shape, 5, 1), "{shape:?}: the first run");
         for command in [["plan"].as_slice(), &["apply", "--yes"]] {
+            let before = served.http.connections();
             let (calls, said) = counted(&served, command);
             assert!(said.contains("nothing to do"), "{said}");
+            // A connection is used again: servers and images of a provider come side by side, all else after one another.
+            let connections = usize::try_from(served.http.connections() - before).expect("a few");
+            assert!(connections <= 2 * shape.providers + shape.targets, "{shape:?}: {connections} connections");
             assert_eq!(calls, expected(shape, 3, 1), "{shape:?}: {command:?}");
         }
     }
