@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::desired::check::{self, Files};
 use crate::desired::document::{Document, Go};
 use crate::desired::faults::{self, Fault, Severity};
+use crate::desired::near;
 use crate::desired::parse::{self, Parsed};
-use crate::desired::tables::near;
 use crate::desired::{Controller, Desired, Pool, PoolImage, ScriptDir, SnapshotImage, TargetSecret, UserData};
 use crate::names::{ImageName, PoolName};
 

@@ -18,7 +18,7 @@ const WIDTH: usize = 16;
 /// Everything that a plan is made from.
 pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: &dyn Fn() -> Timestamp) -> Observed {
     let mut observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: this_run.clone() };
-    let asks: Vec<Ask> = open_asks(desired, &observed, clock()).into_iter().collect();
+    let asks: Vec<Ask> = asks(desired, &observed, clock()).into_iter().collect();
     observed.answers = answer_all(world, &asks);
     observed
 }
@@ -35,28 +35,12 @@ pub fn answer_further(
     now: Timestamp,
 ) -> (Observed, Further) {
     let mut observed = Observed { lists, ..Observed::default() };
-    let own = open_asks(desired, &observed, now);
+    let own = asks(desired, &observed, now);
     let all: Vec<Ask> = own.union(further).cloned().collect();
     let answers = answer_all(world, &all);
     let further = answers.iter().filter(|(ask, _)| further.contains(ask)).cloned().collect();
     observed.answers = answers.into_iter().filter(|(ask, _)| own.contains(ask)).collect();
     (observed, further)
-}
-
-fn open_asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<Ask> {
-    asks(desired, observed, now).into_iter().filter(|ask| is_open(&observed.lists, ask)).collect()
-}
-
-/// A service whose list is a gap has said why: more questions bring the same words again, each after its own timeout.
-fn is_open(lists: &Lists, ask: &Ask) -> bool {
-    match ask {
-        Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) => {
-            lists.providers.get(name).is_none_or(Result::is_ok)
-        }
-        Ask::AgentConfig(name, _) => lists.targets.get(name).is_none_or(Result::is_ok),
-        // SSH does not go through the cloud's API.
-        Ask::Machine(_) => true,
-    }
 }
 
 fn answer_all(world: &dyn World, asks: &[Ask]) -> Vec<(Ask, Result<Answer, Gap>)> {

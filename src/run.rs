@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use crate::execute::{ChainResult, Outcome, Surroundings, execute};
 use crate::lock::{LockError, try_lock};
 use crate::names::PoolName;
 use crate::observe::observe;
-use crate::observed::{Launched, Refused, ThisRun, Tried};
+use crate::observed::{Ask, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
 use crate::plan::need::listed;
 use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
@@ -55,6 +56,11 @@ impl std::fmt::Debug for Outside<'_> {
 
 /// Who is told, and asked.
 pub trait Audience: Sync {
+    /// Whether a person is asked before this plan is carried out. The lock is let go meanwhile, and what is there is looked at
+    /// again once there is an answer: others go on, and nobody knows how long a person reads.
+    fn asks(&self, _plan: &Plan) -> bool {
+        false
+    }
     /// Of every pass's plan before anything is done. False: do nothing, end the run.
     fn approve(&self, plan: &Plan, pass: u32) -> bool;
     /// Of every chain when it is over.
@@ -96,8 +102,9 @@ pub fn run(
     outside: Outside<'_>,
     audience: &dyn Audience,
 ) -> Result<Summary, LockError> {
-    let began = (outside.clock)();
-    let over = || options.deadline.is_some_and(|deadline| (outside.clock)().duration_since(began) >= deadline);
+    let began = Mutex::new((outside.clock)());
+    let lasts = || (outside.clock)().duration_since(*began.lock().unwrap_or_else(PoisonError::into_inner));
+    let over = || options.deadline.is_some_and(|deadline| lasts() >= deadline);
     let stopped = || outside.stopped.load(Ordering::Relaxed);
     let stop = || over() || stopped();
     let mut this_run = ThisRun::default();
@@ -118,13 +125,25 @@ pub fn run(
         let observed = observe(world, desired, &this_run, outside.clock);
         let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
         this_run.note_listed(&listed(&observed));
+        note_looks(&mut this_run, &observed, (outside.clock)());
         this_run.healthy_at_start.get_or_insert(plan.healthy);
         if let Some(approved) = &approved {
             plan = Approved::within(approved, plan, &this_run);
         }
         summary.passes += 1;
+        let asks = audience.asks(&plan);
+        let mut lock = Some(lock);
+        if asks {
+            drop(lock.take());
+        }
         if !audience.approve(&plan, summary.passes) {
             return Ok(summary.end(plan, Ended::Declined));
+        }
+        if asks {
+            approved = Some(Approved::of(&plan));
+            // The deadline is the run's, not the reader's.
+            *began.lock().unwrap_or_else(PoisonError::into_inner) = (outside.clock)();
+            continue;
         }
         if options.within_approved && approved.is_none() && !plan.is_empty() {
             approved = Some(Approved::of(&plan));
@@ -205,6 +224,14 @@ fn remember(this_run: &mut ThisRun, plan: &Plan, results: &[ChainResult]) {
             if let Some(action) = chain.actions.get(step.action) {
                 remember_action(this_run, chain, action, &step.outcome, step.ended);
             }
+        }
+    }
+}
+
+fn note_looks(this_run: &mut ThisRun, observed: &Observed, now: Timestamp) {
+    for (ask, _) in &observed.answers {
+        if let Ask::Machine(MachineAsk { server, workspace: Some(_), .. }) = ask {
+            this_run.looked.insert(server.clone(), now);
         }
     }
 }

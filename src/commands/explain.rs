@@ -63,12 +63,13 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         State::Deleting
         | State::Busy
         | State::Held(_)
-        | State::HoldOver
+        | State::HoldOver(_)
         | State::Retiring(_)
         | State::Launching
         | State::Kept(_)
         | State::Orphan
         | State::Used(_)
+        | State::Resuming { .. }
         | State::MassOffline
         | State::Ready => (false, false),
     };
@@ -82,7 +83,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         && let Some(login) = login(node, pool, provider)
     {
         let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
-        asks.insert(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script }));
+        asks.insert(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None }));
     }
     asks
 }

@@ -14,7 +14,7 @@ pub mod status;
 pub mod validate;
 
 use crate::desired::Desired;
-use crate::desired::tables::near;
+use crate::desired::near;
 use crate::exit::Usage;
 use crate::names::PoolName;
 

@@ -6,9 +6,9 @@ use super::controller::Controller;
 use super::document::{Document, Go};
 use super::faults::Fault;
 use super::image::SnapshotImage;
+use super::near::near;
 use super::parse::Parsed;
 use super::pool::{Launcher, Pool};
-use super::tables::near;
 use super::yaml::Node;
 
 /// Metadata values and names of servers are made from it.

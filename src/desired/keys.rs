@@ -6,7 +6,8 @@ use std::cell::RefCell;
 
 use super::document::Document;
 use super::faults::{Fault, names_a_secret};
-use super::tables::{ALL, Preset, Table, near};
+use super::near::near;
+use super::tables::{ALL, Preset, Table};
 use super::value::Value;
 use super::yaml::{self, Node, Step};
 
@@ -105,11 +106,12 @@ impl<'d> Keys<'d> {
         if names_a_secret(name) && self.table.key("token-file").is_some() {
             return fault.hint("a secret stands in a file of its own: `token-file` or `password-file`");
         }
-        if let Some(near) = self.meant(name) {
-            return fault.label(format!("did you mean `{near}`?"));
-        }
-        if let Some(table) = ALL.iter().find(|table| table.key(name).is_some()) {
-            return fault.label(format!("this is a key of {}", table.what));
+        let elsewhere = ALL.iter().find(|table| table.key(name).is_some()).map(|table| format!("it is a key of {}", table.what));
+        match (self.meant(name), elsewhere) {
+            (Some(near), None) => return fault.label(format!("did you mean `{near}`?")),
+            (Some(near), Some(elsewhere)) => return fault.label(format!("{elsewhere}; did you mean `{near}`?")),
+            (None, Some(elsewhere)) => return fault.label(elsewhere),
+            (None, None) => {}
         }
         if self.table.keys.len() > 10 {
             return fault;

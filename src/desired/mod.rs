@@ -6,7 +6,9 @@ pub mod document;
 pub mod faults;
 pub mod image;
 pub mod keys;
+pub mod near;
 pub mod parse;
+pub mod pattern;
 pub mod pool;
 pub mod scripts;
 pub mod tables;
@@ -20,6 +22,8 @@ use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 pub use controller::{AddressChoice, Controller, Family, HostKeys, Limits, Provider, Target, TargetSecret};
 pub use image::SnapshotImage;
+pub use near::near;
+pub use pattern::Pattern;
 pub use pool::{Agent, AgentMode, FlavorChoice, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};
 pub use scripts::{Digest, ScriptDir, UserData};
 

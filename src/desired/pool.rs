@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{Digest, ScriptDir, UserData};
+use super::{Digest, Pattern, ScriptDir, UserData};
 use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -38,6 +38,8 @@ pub struct Pool {
     pub single_use: bool,
     pub used_when: Vec<UsedWhen>,
     pub agent: Agent,
+    /// Between two looks at an idle node's workspace.
+    pub check_interval: SignedDuration,
     /// Idle nodes older than this are replaced; none: never for their age.
     pub max_ready_age: Option<SignedDuration>,
     /// A reason: nothing is launched; used nodes still go.
@@ -83,13 +85,17 @@ impl std::fmt::Display for FlavorChoice {
 }
 
 /// What tells that a node's single build is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UsedWhen {
     /// The Gearman plugin's offline mark.
     Gearman,
     /// Marked offline by us at the sight of its build.
     Busy,
+    /// Something is in the agent's `workspace` directory: looked at over SSH, each `check-interval`.
+    Workspace,
+    /// An offline mark whose text this is found in.
+    Message(Pattern),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

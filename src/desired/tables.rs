@@ -142,7 +142,7 @@ pub const POOL: Table = Table {
         key("single-use", Is("true")),
         key("used-when", Is("[gearman, busy]")),
         key("agent", Is("{}")),
-        key("check-interval", NotYet("5m")),
+        key("check-interval", Is("5m")),
         key("max-ready-age", Is("24h")),
         key("demand", NotYet("null")),
         key("max-hold", NotYet("null")),
@@ -151,6 +151,8 @@ pub const POOL: Table = Table {
 };
 
 pub const POOL_IMAGE: Table = Table { what: "an image made elsewhere", keys: &[key("glance", Required)] };
+
+pub const MESSAGE: Table = Table { what: "a text to look for", keys: &[key("message", Required)] };
 
 pub const AGENT: Table = Table {
     what: "an agent",
@@ -167,47 +169,12 @@ pub const AGENT: Table = Table {
     ],
 };
 
-pub const ALL: [&Table; 10] = [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &AGENT];
-
-/// The known name that is nearest to a misspelt one: `min_ready` is `min-ready`.
-pub fn near<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let plain = |name: &str| name.to_ascii_lowercase().replace(['_', ' ', '.'], "-");
-    let name = plain(name);
-    let allowed = (name.chars().count() / 3).min(3);
-    let ranked = known.into_iter().map(|candidate| (distance(&name, &plain(candidate)), candidate));
-    ranked.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
-}
-
-/// Letters to change, add or take away (Levenshtein). Names are short; longer ones are near nothing.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (nth, letter) in a.chars().enumerate() {
-        let mut next = vec![nth + 1];
-        for ((other, above), both) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((above + 1).min(left + 1).min(both + usize::from(letter != *other)));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
+pub const ALL: [&Table; 11] =
+    [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &MESSAGE, &AGENT];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn near_names() {
-        let known = || POOL.keys.iter().map(|key| key.name);
-        assert_eq!(near("min_ready", known()), Some("min-ready"));
-        assert_eq!(near("Max-Server", known()), Some("max-servers"));
-        assert_eq!(near("colour", known()), None);
-        assert_eq!(near("x", known()), None);
-    }
 
     #[test]
     fn no_key_stands_twice_in_a_table() {

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::document::Document;
 use super::faults::Fault;
 use super::keys::{Faults, duplicate};
-use super::tables::near;
+use super::near::near;
 use super::units::{Share, duration};
 use super::yaml::{Node, Step};
 

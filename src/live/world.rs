@@ -171,11 +171,12 @@ impl World for Live {
 
     fn answer(&self, ask: &Ask) -> Result<Answer, Gap> {
         match ask {
-            Ask::Machine(ask) => machine::look(ask).map(Answer::Machine),
+            Ask::Machine(ask) => machine::look(ask, &self.nodepool).map(Answer::Machine),
             Ask::Console(provider, server) => self.cloud(provider)?.console(server).map(Answer::Console),
             Ask::Limits(provider) => self.cloud(provider)?.limits().map(Answer::Limits),
             Ask::Flavors(provider) => self.cloud(provider)?.flavors().map(Answer::Flavors),
             Ask::AgentConfig(target, name) => self.target(target)?.config(name).map(Answer::AgentConfig),
+            Ask::Queue(target) => self.target(target)?.queue().map(Answer::Queue),
             Ask::Networks(provider) => self.cloud(provider)?.networks().map(Answer::Networks),
         }
     }
@@ -194,11 +195,13 @@ impl World for Live {
             Act::CreateServer(create) => cloud(&create.provider)?.create_server(create),
             Act::SetMarks { provider, server, marks } => cloud(provider)?.set_marks(server, marks),
             Act::ClearMark { provider, server, mark } => cloud(provider)?.clear_mark(server, *mark),
+            Act::Unlock { provider, server } => cloud(provider)?.unlock(server),
             Act::DeleteServer { provider, server } => cloud(provider)?.delete_server(server),
             Act::PushScripts(push) => machine::push(push, self.left()),
             Act::StartScript(start) => machine::start(start, &self.nodepool, self.left()),
             Act::CreateAgent(agent) => target(&agent.target)?.create_agent(agent),
             Act::MarkOffline { target: of, name, message } => target(of)?.mark_offline(name, message),
+            Act::LiftMark { target: of, name } => target(of)?.lift_mark(name),
             Act::DeleteAgent { target: of, name } => target(of)?.delete_agent(name),
             Act::StartAgent(start) => {
                 let program = target(&start.target)?.agent_program(start)?;

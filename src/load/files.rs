@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::desired::ScriptDir;
 use crate::desired::faults::{Fault, Spot};
-use crate::desired::tables::near;
+use crate::desired::near;
 use crate::desired::yaml::MAX_BYTES;
 
 /// Scripts are pushed at every launch: what is larger belongs into the image.

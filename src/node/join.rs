@@ -23,6 +23,10 @@ pub struct Node<'a> {
     pub machine: Option<&'a MachineSight>,
     /// None when it was not asked for or is a gap.
     pub console: Option<&'a str>,
+    /// Its controller's session now; none: not told, or a gap.
+    pub session: Option<&'a str>,
+    /// A Pipeline in the queue waits for this node. None when that was not asked for or is a gap.
+    pub resuming: Option<bool>,
     pub state: State,
 }
 
@@ -109,7 +113,10 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
             let pool = marks.pool.as_ref().and_then(|pool| desired.pools.get(pool));
             let name = NodeName::new(server.name.as_str());
             let provider = provider.clone();
-            nodes.push(Node { name, provider, server, marks, pool, agent, machine, console, state: State::Launching });
+            let session = session_of(observed, &marks);
+            let resuming = sights.is_waited_for(&marks, &name);
+            let state = State::Launching;
+            nodes.push(Node { name, provider, server, marks, pool, agent, machine, console, session, resuming, state });
         }
     }
     state::derive(desired, &mut nodes, now);
@@ -121,12 +128,14 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
 struct Sights<'a> {
     machines: BTreeMap<(&'a ProviderName, &'a str), &'a MachineSight>,
     consoles: BTreeMap<(&'a ProviderName, &'a str), &'a str>,
+    queues: BTreeMap<&'a TargetName, &'a [String]>,
 }
 
 impl<'a> Sights<'a> {
     fn of(observed: &'a Observed) -> Self {
         let mut machines = BTreeMap::new();
         let mut consoles = BTreeMap::new();
+        let mut queues = BTreeMap::new();
         for (ask, answer) in &observed.answers {
             match (ask, answer) {
                 (Ask::Machine(asked), Ok(Answer::Machine(sight))) => {
@@ -135,19 +144,32 @@ impl<'a> Sights<'a> {
                 (Ask::Console(provider, server), Ok(Answer::Console(text))) => {
                     consoles.insert((provider, server.as_str()), text.as_str());
                 }
+                (Ask::Queue(target), Ok(Answer::Queue(items))) => {
+                    queues.insert(target, items.as_slice());
+                }
                 (
                     Ask::Machine(_)
                     | Ask::Console(..)
                     | Ask::Limits(_)
                     | Ask::Flavors(_)
                     | Ask::Networks(_)
-                    | Ask::AgentConfig(..),
+                    | Ask::AgentConfig(..)
+                    | Ask::Queue(_),
                     _,
                 ) => {}
             }
         }
-        Self { machines, consoles }
+        Self { machines, consoles, queues }
     }
+
+    fn is_waited_for(&self, marks: &Marks, name: &NodeName) -> Option<bool> {
+        let items = self.queues.get(marks.target.as_ref()?)?;
+        Some(items.iter().any(|item| item.contains(name.as_str())))
+    }
+}
+
+fn session_of<'a>(observed: &'a Observed, marks: &Marks) -> Option<&'a str> {
+    observed.lists.targets.get(marks.target.as_ref()?)?.as_ref().ok()?.session.as_deref()
 }
 
 fn agent_of<'a>(observed: &'a Observed, marks: &Marks, name: &str) -> AgentSight<'a> {

@@ -7,7 +7,9 @@ use super::mass_offline::mass_offline;
 use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
 use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
-use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
+use crate::observed::{
+    AgentMark, Computer, HostKey, MachineFacts, MachineSight, OfflineCause, ScriptState, ServerStatus, WorkspaceSight,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -17,8 +19,8 @@ pub enum State {
     Busy,
     /// A person keeps it.
     Held(String),
-    /// A person was in it, and does not keep it any more.
-    HoldOver,
+    /// A person was in it, and does not keep it any more: who, and why it was held.
+    HoldOver(String),
     /// Its removal has begun, with this reason: it only goes down.
     Retiring(String),
     /// BUILD.
@@ -41,6 +43,11 @@ pub enum State {
     /// `joined` and no agent: it is never registered again.
     Orphan,
     Used(UsedWhy),
+    /// Used, but in an earlier session of its controller: a Pipeline may go on on it. `until`: when that is given up.
+    Resuming {
+        why: UsedWhy,
+        until: Timestamp,
+    },
     /// Offline without anybody's mark. `until`: when the grace is over; none: not marked `lost` yet.
     Lost {
         until: Option<Timestamp>,
@@ -112,7 +119,7 @@ impl Rules<'_, '_> {
 
     fn held(&self) -> Option<State> {
         match &self.node.marks.hold {
-            Some(hold) if hold.expired(self.now) => Some(State::HoldOver),
+            Some(hold) if hold.expired(self.now) => Some(State::HoldOver(format!("{}: {}", hold.who, hold.why))),
             Some(hold) => Some(State::Held(format!("held by {}: {}", hold.who, hold.why))),
             None => (self.node.server.locked == Some(true)).then(|| State::Held("locked in Nova".to_owned())),
         }
@@ -170,10 +177,10 @@ impl Rules<'_, '_> {
         };
         match &facts.script {
             ScriptState::NotStarted => State::Booting { up: self.node.marks.hostkey.clone() },
-            ScriptState::Running if self.active_for() > pool.ready_timeout + provider.boot_timeout => {
-                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: String::new() })
+            ScriptState::Running { seconds, tail } if exceeds(*seconds, pool.ready_timeout) => {
+                State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: tail.clone() })
             }
-            ScriptState::Running => State::Preparing,
+            ScriptState::Running { .. } => State::Preparing,
             ScriptState::Passed => State::ToRegister,
             ScriptState::Exited { status, tail } => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
             ScriptState::Vanished { tail } => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
@@ -247,7 +254,10 @@ impl Rules<'_, '_> {
             }
         };
         if let Some(why) = self.used(agent) {
-            return State::Used(why);
+            return match self.resumes_until() {
+                Some(until) => State::Resuming { why, until },
+                None => State::Used(why),
+            };
         }
         if agent.temporarily_offline && !agent.channel_lost() {
             return self.offline_by_somebody(agent);
@@ -270,9 +280,40 @@ impl Rules<'_, '_> {
             if cause.is_ours() {
                 return Some(UsedWhy::OurMark);
             }
+            if let Some(text) = self.message(cause) {
+                return Some(UsedWhy::Message(text.to_owned()));
+            }
         }
         let single_use = self.node.pool.is_none_or(|pool| pool.single_use);
-        (agent.online() && marks.busy.is_some() && single_use).then_some(UsedWhy::SeenBusy)
+        if !agent.online() || !single_use {
+            return None;
+        }
+        let worked_in = matches!(
+            self.node.machine,
+            Some(MachineSight::Up { facts: Some(MachineFacts { workspace: Some(WorkspaceSight::Used), .. }), .. })
+        );
+        let seen_busy = marks.busy.is_some().then_some(UsedWhy::SeenBusy);
+        seen_busy.or_else(|| worked_in.then_some(UsedWhy::Workspace))
+    }
+
+    /// When a Pipeline's return is given up; none: nothing can come back to this node. A queue that was not seen may have it.
+    fn resumes_until(&self) -> Option<Timestamp> {
+        let (node, marks) = (self.node, &self.node.marks);
+        let (busy, now) = (&marks.busy.as_ref()?.text, node.session?);
+        // A controller that tells no session (Hudson) resumes nothing.
+        if busy == now || busy == "-" || node.resuming == Some(false) {
+            return None;
+        }
+        let since = marks.used.as_ref().map_or(self.now, |used| used.at);
+        Some(later(since, self.desired.controller.lost_grace)).filter(|until| self.now < *until)
+    }
+
+    /// The text of a mark that the pool looks for.
+    fn message<'c>(&self, cause: &'c OfflineCause) -> Option<&'c str> {
+        let wanted = self.node.pool.into_iter().flat_map(|pool| &pool.used_when);
+        let mut patterns = wanted.filter_map(|when| if let UsedWhen::Message(pattern) = when { Some(pattern) } else { None });
+        // The raw text comes before Jenkins' own words around it, in which a user's name may stand.
+        patterns.find_map(|pattern| cause.texts().find(|text| pattern.is_in(text)))
     }
 
     fn offline_by_somebody(&self, agent: &Computer) -> State {
@@ -307,6 +348,10 @@ impl Rules<'_, '_> {
     }
 }
 
+fn exceeds(seconds: u64, limit: SignedDuration) -> bool {
+    i64::try_from(seconds).is_ok_and(|seconds| seconds > limit.as_secs())
+}
+
 /// A time after a duration; the end of time where that is past it.
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
@@ -319,7 +364,7 @@ impl State {
             Self::Deleting => "deleting",
             Self::Busy => "busy",
             Self::Held(_) => "held",
-            Self::HoldOver | Self::Retiring(_) => "retiring",
+            Self::HoldOver(_) | Self::Retiring(_) => "retiring",
             Self::Launching => "launching",
             Self::Failed(_) => "failed",
             Self::Kept(_) => "kept",
@@ -328,7 +373,7 @@ impl State {
             Self::ToRegister => "registering",
             Self::Joining { .. } => "joining",
             Self::Orphan => "orphan",
-            Self::Used(_) => "used",
+            Self::Used(_) | Self::Resuming { .. } => "used",
             Self::Lost { .. } | Self::MassOffline => "lost",
             Self::Ready => "ready",
         }

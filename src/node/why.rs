@@ -14,6 +14,10 @@ pub enum UsedWhy {
     Marked(String),
     /// The Gearman plugin's offline mark.
     Gearman,
+    /// An offline mark with a text that the pool looks for.
+    Message(String),
+    /// Something is in its workspace.
+    Workspace,
     /// Our own mark, set at the sight of its build.
     OurMark,
     /// Seen busy, now idle, single-use.
@@ -74,6 +78,8 @@ impl fmt::Display for UsedWhy {
         match self {
             Self::Marked(why) => out.write_str(why),
             Self::Gearman => write!(out, "`{}`", crate::observed::agent::GEARMAN_MESSAGE),
+            Self::Message(text) => write!(out, "`{text}`"),
+            Self::Workspace => out.write_str("something is in its workspace"),
             Self::OurMark => out.write_str("marked at the sight of its build"),
             Self::SeenBusy => out.write_str("seen busy, now idle"),
             Self::Monitor(name) => write!(out, "taken offline by {name}"),

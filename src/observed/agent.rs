@@ -76,14 +76,24 @@ impl OfflineCause {
 
     /// The best text there is, for people.
     pub fn text(&self) -> Option<&str> {
+        self.texts().next()
+    }
+
+    /// Every text that there is, the rawest first.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
         let texts = [&self.message, &self.reason, &self.description];
-        texts.into_iter().flatten().map(String::as_str).find(|text| !text.is_empty())
+        texts.into_iter().flatten().map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 
 impl Computer {
     pub fn online(&self) -> bool {
         !self.offline
+    }
+
+    /// Taken offline by this program alone.
+    pub fn marked_by_us(&self) -> bool {
+        self.temporarily_offline && self.cause.as_ref().is_some_and(OfflineCause::is_ours)
     }
 
     /// What is left in the list of an agent that was deleted under a Pipeline: no executors. Whether it is one, its missing

@@ -20,6 +20,8 @@ pub enum Ask {
     Networks(ProviderName),
     /// One agent's config.xml: whose it is, where the list does not tell, and whether it is there at all.
     AgentConfig(TargetName, NodeName),
+    /// Pipelines of a target that wait for a node to go on: after its restart, and only then.
+    Queue(TargetName),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -31,6 +33,8 @@ pub struct MachineAsk {
     pub pinned: Option<HostKey>,
     /// Whose state is looked at.
     pub script: Digest,
+    /// The directory in which builds leave something, where it is to be looked at.
+    pub workspace: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,6 +46,8 @@ pub enum Answer {
     Flavors(Vec<Flavor>),
     Networks(Vec<Network>),
     AgentConfig(AgentConfig),
+    /// Why each of them waits, in Jenkins' words: the node's name is among them.
+    Queue(Vec<String>),
 }
 
 /// What an agent's config.xml told.

@@ -101,6 +101,17 @@ pub struct MachineFacts {
     pub script: ScriptState,
     /// The inbound agent that we started is still a process.
     pub agent_running: bool,
+    /// None when it was not asked for.
+    pub workspace: Option<WorkspaceSight>,
+}
+
+/// Whether a build has left anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkspaceSight {
+    /// Nothing is in it, or it is not there.
+    Empty,
+    Used,
 }
 
 /// How a script stands that is started once and left alone.
@@ -108,7 +119,12 @@ pub struct MachineFacts {
 #[serde(rename_all = "kebab-case")]
 pub enum ScriptState {
     NotStarted,
-    Running,
+    Running {
+        /// Since its start, by the machine's own clock that no time service sets.
+        seconds: u64,
+        /// The last lines of its output so far.
+        tail: String,
+    },
     Passed,
     Exited {
         status: i32,

@@ -17,7 +17,7 @@ pub use agent::{Computer, OfflineCause, TargetList};
 pub use asks::{AgentConfig, Answer, Ask, Flavor, Fresh, Headroom, MachineAsk, Network, Object, Quota};
 pub use gap::{Gap, Source};
 pub use image::Image;
-pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState};
+pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState, WorkspaceSight};
 pub use marks::{AgentMark, Dated, Hold, Mark, Marks, Role};
 pub use server::{Address, AddressKind, Server, ServerStatus};
 pub use this_run::{Launched, Refused, ThisRun, Tried};

@@ -42,8 +42,12 @@ impl Server {
     /// Nova takes metadata only in these states, without a task, and not from a locked server (nova/compute/api.py,
     /// `update_instance_metadata`): 409 else.
     pub fn takes_metadata(&self) -> bool {
+        self.is_settled() && self.locked != Some(true)
+    }
+
+    /// It would take metadata, were it not for a lock.
+    pub fn is_settled(&self) -> bool {
         self.task.is_none()
-            && self.locked != Some(true)
             && matches!(
                 self.status,
                 ServerStatus::Active | ServerStatus::Paused | ServerStatus::Suspended | ServerStatus::Shutoff

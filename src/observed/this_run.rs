@@ -22,6 +22,8 @@ pub struct ThisRun {
     pub marked: BTreeMap<NodeName, Timestamp>,
     /// Inbound agents that this run started: one that died again is the next run's, so that no run turns in a circle.
     pub started: BTreeSet<NodeName>,
+    /// When the workspaces of idle nodes were looked at.
+    pub looked: BTreeMap<ServerId, Timestamp>,
     /// Tries of failed machines that were not kept for want of room.
     pub tries: Vec<Tried>,
 }

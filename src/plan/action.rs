@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::{Because, Expects};
 use crate::desired::{AgentMode, Digest, ScriptDir, UserData};
 use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
@@ -32,6 +34,11 @@ pub enum Act {
         server: ServerId,
         mark: Mark,
     },
+    /// Nova refuses to delete, and to mark, what a person locked. Nothing when it is not locked.
+    Unlock {
+        provider: ProviderName,
+        server: ServerId,
+    },
     DeleteServer {
         provider: ProviderName,
         server: ServerId,
@@ -46,6 +53,11 @@ pub enum Act {
         target: TargetName,
         name: NodeName,
         message: String,
+    },
+    /// Our own offline mark is taken off again.
+    LiftMark {
+        target: TargetName,
+        name: NodeName,
     },
     DeleteAgent {
         target: TargetName,
@@ -63,6 +75,8 @@ pub struct CreateServer {
     pub image: ImageId,
     /// For people.
     pub image_name: String,
+    /// For people: how old the image is.
+    pub image_age: SignedDuration,
     pub flavor: FlavorId,
     pub flavor_name: String,
     /// Empty: Nova chooses.
@@ -199,11 +213,13 @@ impl Act {
             Self::CreateServer(_) => "create-server",
             Self::SetMarks { .. } => "set-marks",
             Self::ClearMark { .. } => "clear-mark",
+            Self::Unlock { .. } => "unlock",
             Self::DeleteServer { .. } => "delete-server",
             Self::PushScripts(_) => "push-scripts",
             Self::StartScript(_) => "start-script",
             Self::CreateAgent(_) => "create-agent",
             Self::MarkOffline { .. } => "mark-offline",
+            Self::LiftMark { .. } => "lift-mark",
             Self::DeleteAgent { .. } => "delete-agent",
             Self::StartAgent(_) => "start-agent",
         }

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::drift::drifted;
 use super::need;
-use crate::desired::{Desired, Launcher, Pool, Provider};
+use crate::desired::units::since;
+use crate::desired::{Desired, Digest, Launcher, Pool, Provider, UsedWhen};
 use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::join::config_tells_more;
 use crate::node::{AgentSight, Joined, Node, State, join, name};
-use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus};
+use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
 
 /// The questions of round two, by the lists of round one.
 pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<Ask> {
@@ -20,10 +21,19 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
         if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
             && wants_machine(node, pool)
         {
-            asks.extend(machine(node, pool, provider));
+            asks.extend(machine(node, pool, provider).map(Ask::Machine));
             if node.marks.hostkey.is_none() {
                 asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
             }
+        }
+        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
+            && wants_workspace(node, pool, &observed.this_run, now)
+        {
+            let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
+            asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
+        }
+        if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
+            asks.insert(Ask::Queue(target.clone()));
         }
         if matches!(node.state, State::Failed(_)) && node.marks.failed.is_none() && node.server.status != ServerStatus::Build {
             asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
@@ -33,7 +43,20 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
     let counts = need::counts(desired, observed, &joined, &drifted, now);
     asks.extend(for_creating(desired, &observed.lists, &counts));
     asks.extend(configs(desired, &observed.lists, &joined));
+    asks.retain(|ask| is_open(&observed.lists, ask));
     asks
+}
+
+/// A service whose list is a gap has said why: more questions bring the same words again, each after its own timeout.
+fn is_open(lists: &Lists, ask: &Ask) -> bool {
+    match ask {
+        Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) => {
+            lists.providers.get(name).is_none_or(Result::is_ok)
+        }
+        Ask::AgentConfig(name, _) | Ask::Queue(name) => lists.targets.get(name).is_none_or(Result::is_ok),
+        // SSH does not go through the cloud's API.
+        Ask::Machine(_) => true,
+    }
 }
 
 /// ACTIVE and on its way up: only SSH tells how far it is.
@@ -51,10 +74,27 @@ fn wants_machine(node: &Node<'_>, pool: &Pool) -> bool {
     }
 }
 
-fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Ask> {
+/// How long a look at a workspace is due, in each check-interval: a timer that runs each minute comes by once or twice, also
+/// when one run takes its whole 50 s.
+const DUE: SignedDuration = SignedDuration::from_secs(90);
+
+/// An idle node of a pool that takes a used workspace for its build's end, when it is its turn: spread by its name.
+fn wants_workspace(node: &Node<'_>, pool: &Pool, this_run: &ThisRun, now: Timestamp) -> bool {
+    let idle = node.state == State::Ready && matches!(node.agent, AgentSight::Seen(_));
+    if !idle || !pool.used_when.contains(&UsedWhen::Workspace) || node.server.status != ServerStatus::Active {
+        return false;
+    }
+    let interval = pool.check_interval.as_secs().max(1);
+    let offset = i64::from_str_radix(Digest::of(&[node.name.as_str()]).as_str(), 16).unwrap_or_default();
+    let since_turn = (now.as_second() - offset).rem_euclid(interval);
+    let looked = this_run.looked.get(&node.server.id).is_some_and(|at| since(*at, now) < DUE);
+    since_turn < DUE.as_secs() && !looked
+}
+
+fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<MachineAsk> {
     let login = login(node, pool, provider)?;
     let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
-    Some(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script }))
+    Some(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None })
 }
 
 /// How to reach a node; none while it has no address.

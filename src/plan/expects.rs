@@ -23,11 +23,13 @@ pub struct ServerExpects {
     pub marks: BTreeMap<Mark, MarkExpects>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkExpects {
     Present,
     Absent,
+    /// Present with this very value. Of a hold: it is over, or leaves this action free, and so does the lock that came with it.
+    Is(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -50,6 +52,8 @@ pub enum AgentIs {
     Ghost,
     /// There, and not marked offline by anybody.
     Unmarked,
+    /// There, and taken offline by us.
+    MarkedByUs,
     /// There, in whatever state.
     Present,
 }
@@ -66,11 +70,13 @@ pub enum Stale {
     Deleting,
     MarkAppeared(Mark),
     MarkGone(Mark),
+    MarkChanged(Mark),
     AgentAppeared,
     AgentGone,
     AgentBusy,
     AgentOnline,
     AgentMarked,
+    AgentNotMarked,
 }
 
 impl fmt::Display for Stale {
@@ -84,11 +90,13 @@ impl fmt::Display for Stale {
             Self::Deleting => out.write_str("the server is being deleted already"),
             Self::MarkAppeared(mark) => write!(out, "it carries {mark} now"),
             Self::MarkGone(mark) => write!(out, "it does not carry {mark} any more"),
+            Self::MarkChanged(mark) => write!(out, "its {mark} says something else now"),
             Self::AgentAppeared => out.write_str("an agent of that name is there now"),
             Self::AgentGone => out.write_str("the agent is gone"),
             Self::AgentBusy => out.write_str("a build runs on it now"),
             Self::AgentOnline => out.write_str("the agent is online now"),
             Self::AgentMarked => out.write_str("the agent is marked offline already"),
+            Self::AgentNotMarked => out.write_str("the agent does not have our offline mark any more"),
         }
     }
 }
@@ -124,11 +132,11 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
     if server.is_deleting() {
         return Err(Stale::Deleting);
     }
-    if mark(Mark::Hold).is_some() && expected.marks.get(&Mark::Hold) != Some(&MarkExpects::Present) {
-        return Err(Stale::Held);
-    }
-    if server.locked == Some(true) {
-        return Err(Stale::Locked);
+    match (expected.marks.get(&Mark::Hold), mark(Mark::Hold)) {
+        (Some(MarkExpects::Is(seen)), Some(now)) if seen == now => {}
+        (_, Some(_)) => return Err(Stale::Held),
+        (_, None) if server.locked == Some(true) => return Err(Stale::Locked),
+        (_, None) => {}
     }
     if expected.status.as_ref().is_some_and(|status| *status != server.status) {
         return Err(Stale::Status(server.status.clone()));
@@ -136,8 +144,9 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
     for (key, expects) in &expected.marks {
         match (expects, mark(*key)) {
             (MarkExpects::Absent, Some(_)) => return Err(Stale::MarkAppeared(*key)),
-            (MarkExpects::Present, None) => return Err(Stale::MarkGone(*key)),
-            (MarkExpects::Absent, None) | (MarkExpects::Present, Some(_)) => {}
+            (MarkExpects::Present | MarkExpects::Is(_), None) => return Err(Stale::MarkGone(*key)),
+            (MarkExpects::Is(seen), Some(now)) if seen != now => return Err(Stale::MarkChanged(*key)),
+            (MarkExpects::Absent, None) | (MarkExpects::Present | MarkExpects::Is(_), Some(_)) => {}
         }
     }
     Ok(())
@@ -146,13 +155,17 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
 fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
     match (is, agent) {
         (AgentIs::Absent, Some(_)) => Err(Stale::AgentAppeared),
-        (AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, None) => Err(Stale::AgentGone),
+        (AgentIs::Unmarked | AgentIs::MarkedByUs | AgentIs::Present | AgentIs::Ghost, None) => Err(Stale::AgentGone),
         (AgentIs::Ghost, Some(agent)) if !agent.may_be_ghost() => Err(Stale::AgentAppeared),
         (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
+        (AgentIs::MarkedByUs, Some(agent)) if !agent.marked_by_us() => Err(Stale::AgentNotMarked),
         (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
         (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_lost() => Err(Stale::AgentBusy),
         (AgentIs::Removable | AgentIs::GivenUp, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
         (AgentIs::Absent | AgentIs::Removable | AgentIs::GivenUp, None)
-        | (AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::Present | AgentIs::Ghost, Some(_)) => Ok(()),
+        | (
+            AgentIs::Removable | AgentIs::GivenUp | AgentIs::Unmarked | AgentIs::MarkedByUs | AgentIs::Present | AgentIs::Ghost,
+            Some(_),
+        ) => Ok(()),
     }
 }

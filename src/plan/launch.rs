@@ -9,7 +9,8 @@ use super::backoff::{self, BackOff};
 use super::need::{Counts, Load};
 use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
-use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider};
+use crate::desired::units::since;
+use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider, near};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
 use crate::node::{Joined, name};
 use crate::observed::image::newest;
@@ -205,7 +206,11 @@ impl<'a> Room<'a> {
                 .filter(|flavor| flavor.ram >= u64::from(*min_ram) && flavor.name.contains(name_contains.as_str()))
                 .min_by(|a, b| a.ram.cmp(&b.ram).then_with(|| a.name.cmp(&b.name))),
         };
-        found.ok_or_else(|| WaitsFor::NoFlavor(choice.to_string()))
+        found.ok_or_else(|| {
+            let name = choice.to_string();
+            let near = near(&name, flavors.iter().map(|flavor| flavor.name.as_str())).map(str::to_owned);
+            WaitsFor::NoFlavor { name, near }
+        })
     }
 
     fn networks(&self, provider: &Provider) -> Result<Vec<NetworkId>, WaitsFor> {
@@ -218,7 +223,10 @@ impl<'a> Room<'a> {
         };
         let found = provider.networks.iter().map(|wanted| {
             let network = seen.iter().find(|network| network.id.as_str() == wanted || network.name == *wanted);
-            network.map(|network| network.id.clone()).ok_or_else(|| WaitsFor::NoNetwork(wanted.clone()))
+            network.map(|network| network.id.clone()).ok_or_else(|| {
+                let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
+                WaitsFor::NoNetwork { name: wanted.clone(), near }
+            })
         });
         found.collect()
     }
@@ -264,6 +272,7 @@ impl<'a> Room<'a> {
             name,
             image: image.id.clone(),
             image_name: image.name.clone(),
+            image_age: since(image.created, self.now),
             flavor: flavor.id.clone(),
             flavor_name: flavor.name.clone(),
             networks,

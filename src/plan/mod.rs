@@ -148,6 +148,7 @@ impl WaitsFor {
             Self::Build
             | Self::Person(_)
             | Self::Return { .. }
+            | Self::Resume { .. }
             | Self::Gap(_)
             | Self::Paused(_)
             | Self::PoolFull { .. }
@@ -159,8 +160,8 @@ impl WaitsFor {
             // The machine's own wait tells whether it moves.
             | Self::Try { .. }
             | Self::NoImage(_)
-            | Self::NoFlavor(_)
-            | Self::NoNetwork(_)
+            | Self::NoFlavor { .. }
+            | Self::NoNetwork { .. }
             | Self::Refused(_) => false,
         }
     }

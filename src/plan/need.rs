@@ -60,8 +60,8 @@ impl Counts {
             State::Busy => &mut self.busy,
             State::Deleting => &mut self.deleting,
             State::Failed(_) => &mut self.failed,
-            State::Held(_) | State::HoldOver | State::Kept(_) => &mut self.held,
-            State::Used(_) | State::Orphan | State::Retiring(_) => &mut self.used,
+            State::Held(_) | State::HoldOver(_) | State::Kept(_) => &mut self.held,
+            State::Used(_) | State::Resuming { .. } | State::Orphan | State::Retiring(_) => &mut self.used,
             State::Launching
             | State::Booting { .. }
             | State::Preparing

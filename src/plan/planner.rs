@@ -51,13 +51,11 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     chains.extend(lone_agents(&joined));
     chains.extend(launches.chains);
     let healthy = healthy(&joined);
+    let planned: BTreeSet<NodeName> = chains.iter().map(|chain| chain.subject.name.clone()).collect();
     let (mut chains, over_limit) = brake(desired, observed, healthy, chains);
     if over_limit.is_some() {
-        let planned: BTreeSet<&NodeName> = chains.iter().map(|chain| &chain.subject.name).collect();
-        let held_back = joined
-            .nodes
-            .iter()
-            .filter(|node| (going.contains(&node.server.id) || node.state == State::Orphan) && !planned.contains(&node.name));
+        let left: BTreeSet<&NodeName> = chains.iter().map(|chain| &chain.subject.name).collect();
+        let held_back = joined.nodes.iter().filter(|node| planned.contains(&node.name) && !left.contains(&node.name));
         waits.extend(held_back.map(|node| wait(node, WaitsFor::Limit)));
     }
     chains.sort_by(|a, b| (a.verb, &a.subject).cmp(&(b.verb, &b.subject)));

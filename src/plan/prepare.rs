@@ -35,7 +35,7 @@ pub fn next_step(desired: &Desired, node: &Node<'_>, now: Timestamp) -> Option<C
 
 /// What a machine on its way up must still look like: ours, ACTIVE, and going nowhere else.
 pub fn still_up(controller: &ControllerId, node: &Node<'_>, marks: &[(Mark, MarkExpects)]) -> ServerExpects {
-    let mut expected: BTreeMap<Mark, MarkExpects> = marks.iter().copied().collect();
+    let mut expected: BTreeMap<Mark, MarkExpects> = marks.iter().cloned().collect();
     expected.insert(Mark::Retire, MarkExpects::Absent);
     expected.insert(Mark::Failed, MarkExpects::Absent);
     ServerExpects {

@@ -28,6 +28,8 @@ pub enum Because {
         provider: ProviderName,
         attempt: u32,
     },
+    /// A person kept it, until now.
+    HoldOver(String),
     Orphan,
     /// An agent of ours whose server is in no list.
     LoneAgent,
@@ -45,6 +47,8 @@ pub enum Because {
     Lost,
     /// Up and not lost any more.
     Back,
+    /// A Pipeline waits for it to go on after the controller's restart.
+    Resuming,
     Next(Step),
 }
 
@@ -83,6 +87,10 @@ pub enum WaitsFor {
     Return {
         until: Timestamp,
     },
+    /// A Pipeline that may go on on it after the controller's restart.
+    Resume {
+        until: Timestamp,
+    },
     Gap(String),
     Paused(String),
     PoolFull {
@@ -109,8 +117,15 @@ pub enum WaitsFor {
         why: String,
     },
     NoImage(String),
-    NoFlavor(String),
-    NoNetwork(String),
+    /// `near`: the name of one that there is, and that may be meant.
+    NoFlavor {
+        name: String,
+        near: Option<String>,
+    },
+    NoNetwork {
+        name: String,
+        near: Option<String>,
+    },
     Refused(String),
     /// A drifted node: its replacement to be ready.
     Replacement(Vec<Drift>),
@@ -128,6 +143,7 @@ impl fmt::Display for Because {
             Self::Used { why, idle: None } => write!(out, "used: {why}"),
             Self::Failed(why) => write!(out, "failed: {why}"),
             Self::RoomForTry { attempt, .. } => write!(out, "room for the next try (try {attempt} failed)"),
+            Self::HoldOver(who) => write!(out, "its hold is over ({who})"),
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
             Self::Ghost => out.write_str("a ghost of a deleted agent"),
             Self::LoneAgent => out.write_str("its server is gone"),
@@ -138,6 +154,7 @@ impl fmt::Display for Because {
             Self::Busy => out.write_str("seen busy"),
             Self::Lost => out.write_str("agent lost"),
             Self::Back => out.write_str("agent back"),
+            Self::Resuming => out.write_str("a Pipeline waits to go on on it"),
             Self::Next(step) => write!(out, "{step}"),
         }
     }
@@ -166,6 +183,7 @@ impl fmt::Display for WaitsFor {
             Self::Deletion => out.write_str("Nova to delete it"),
             Self::LaterPass => out.write_str("a look in a later pass"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
+            Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),
             Self::Gap(what) => write!(out, "{what} to be seen again"),
             Self::Paused(why) => write!(out, "a person: paused: {why}"),
             Self::PoolFull { max } => write!(out, "room in the pool (max-servers: {max})"),
@@ -176,14 +194,18 @@ impl fmt::Display for WaitsFor {
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
-            Self::NoFlavor(name) => write!(out, "a flavor `{name}`"),
-            Self::NoNetwork(name) => write!(out, "a network `{name}`"),
+            Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
+            Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),
             Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
             Self::Limit => out.write_str("a person to lift a limit"),
             Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
         }
     }
+}
+
+fn meant(near: Option<&str>) -> String {
+    near.map(|near| format!(" (there is `{near}`)")).unwrap_or_default()
 }
 
 fn joined(drift: &[Drift]) -> String {

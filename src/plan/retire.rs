@@ -11,7 +11,7 @@ use crate::desired::{Desired, UsedWhen};
 use crate::names::TargetName;
 use crate::node::{AgentSight, Node, State};
 use crate::observed::agent::OUR_MESSAGE;
-use crate::observed::{Computer, Mark, Observed, ServerStatus, marks};
+use crate::observed::{Computer, Dated, Mark, Observed, ServerStatus, TargetList, marks};
 
 /// A build may have been handed out in the moment of our own mark: the controller shows it within this time.
 const SETTLE: SignedDuration = SignedDuration::from_secs(2);
@@ -27,6 +27,11 @@ pub fn removal(sight: Sight<'_>, node: &Node<'_>, because: Because) -> Step {
 /// Facts seen for the first time, and a busy node's mark against a second build. None: nothing new.
 pub fn facts(sight: Sight<'_>, node: &Node<'_>) -> Option<Chain> {
     Down::of(sight, node).facts()
+}
+
+/// For a used node on which a Pipeline may go on: that it is used, and our mark off, so that it can. None: nothing to do.
+pub fn resuming(sight: Sight<'_>, node: &Node<'_>) -> Option<Chain> {
+    Down::of(sight, node).resuming()
 }
 
 /// What every node's way down is decided from.
@@ -56,7 +61,8 @@ impl<'d, 'a> Down<'d, 'a> {
 
 impl Down<'_, '_> {
     fn removal(&self, because: Because) -> Step {
-        let mut actions = self.facts().map(|chain| chain.actions).unwrap_or_default();
+        let mut actions: Vec<Action> = self.unlock().into_iter().collect();
+        actions.extend(self.facts().map(|chain| chain.actions).unwrap_or_default());
         let waits = self.take_down(&because, &mut actions)?;
         let verb = if waits.is_none() { Verb::Delete } else { Verb::Retire };
         match waits {
@@ -113,8 +119,23 @@ impl Down<'_, '_> {
     }
 
     fn mark_retire(&self, because: &Because, agent: Option<AgentExpects>) -> Option<Action> {
-        let missing = self.node.marks.retire.is_none() && self.node.server.takes_metadata();
+        let missing = self.node.marks.retire.is_none() && self.takes_marks();
         missing.then(|| self.set_marks(BTreeMap::from([(Mark::Retire, marks::fit(&because.to_string()))]), agent))
+    }
+
+    /// The lock of a hold that is over goes first: Nova takes no mark before. An old Nova does not tell of locks.
+    fn unlock(&self) -> Option<Action> {
+        let locked = self.node.server.locked.unwrap_or_else(|| self.node.marks.retire.is_none());
+        let act = Act::Unlock { provider: self.node.provider.clone(), server: self.node.server.id.clone() };
+        (self.hold_is_over() && locked).then(|| Action { act, expects: self.expects(BTreeMap::new(), None) })
+    }
+
+    fn hold_is_over(&self) -> bool {
+        matches!(self.node.state, State::HoldOver(_))
+    }
+
+    fn takes_marks(&self) -> bool {
+        self.node.server.takes_metadata() || (self.hold_is_over() && self.node.server.is_settled())
     }
 
     /// A busy node comes here only when its channel is lost for longer than the grace.
@@ -128,10 +149,13 @@ impl Down<'_, '_> {
 
     /// Intent before act: a machine that takes marks carries `retire` before it is touched.
     fn retired(&self) -> BTreeMap<Mark, MarkExpects> {
-        if self.node.server.takes_metadata() { BTreeMap::from([(Mark::Retire, MarkExpects::Present)]) } else { BTreeMap::new() }
+        if self.takes_marks() { BTreeMap::from([(Mark::Retire, MarkExpects::Present)]) } else { BTreeMap::new() }
     }
 
-    fn expects(&self, marks: BTreeMap<Mark, MarkExpects>, agent: Option<AgentExpects>) -> Expects {
+    fn expects(&self, mut marks: BTreeMap<Mark, MarkExpects>, agent: Option<AgentExpects>) -> Expects {
+        // What is decided of a node with a hold is void once the hold says something else.
+        let hold = self.node.server.metadata.get(Mark::Hold.key());
+        marks.extend(hold.map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone()))));
         let server = ServerExpects {
             provider: self.node.provider.clone(),
             id: self.node.server.id.clone(),
@@ -176,10 +200,20 @@ impl Down<'_, '_> {
                 Act::ClearMark { provider: self.node.provider.clone(), server: self.node.server.id.clone(), mark: Mark::Lost };
             actions.push(Action { act, expects: self.expects(BTreeMap::new(), None) });
         }
-        if self.node.state == State::Busy && self.marks_busy_nodes() {
+        let held = self.node.marks.hold.as_ref().is_some_and(|hold| !hold.expired(self.now));
+        if self.node.state == State::Busy && !held && self.marks_busy_nodes() {
             actions.extend(self.mark_offline(&Because::Busy));
         }
         (!actions.is_empty()).then(|| self.chain(Verb::Mark, self.fact(), actions))
+    }
+
+    fn resuming(&self) -> Option<Chain> {
+        let mut actions = self.facts().map(|chain| chain.actions).unwrap_or_default();
+        if let (Some(target), Some(true)) = (self.node.target(), self.node.agent.computer().map(Computer::marked_by_us)) {
+            let act = Act::LiftMark { target: target.clone(), name: self.node.name.clone() };
+            actions.push(Action { act, expects: self.expects(BTreeMap::new(), self.agent_is(AgentIs::MarkedByUs)) });
+        }
+        (!actions.is_empty()).then(|| self.chain(Verb::Mark, Because::Resuming, actions))
     }
 
     /// Which of the facts a chain is told for.
@@ -210,10 +244,12 @@ impl Down<'_, '_> {
         if first_online(node) {
             facts.insert(Mark::Agent, "joined".to_owned());
         }
-        if node.state == State::Busy && have.busy.is_none() {
+        // One that goes on after the controller's restart is busy in the new session.
+        let new = |busy: &Dated| self.list().is_some_and(|list| list.session.as_ref().is_some_and(|now| *now != busy.text));
+        if node.state == State::Busy && have.busy.as_ref().is_none_or(new) {
             facts.insert(Mark::Busy, marks::dated(self.now, self.session()));
         }
-        if let (State::Used(why), None) = (&node.state, &have.used) {
+        if let (State::Used(why) | State::Resuming { why, .. }, None) = (&node.state, &have.used) {
             facts.insert(Mark::Used, marks::dated(self.now, &why.to_string()));
         }
         if let (State::Failed(why), None) = (&node.state, &have.failed) {
@@ -227,8 +263,11 @@ impl Down<'_, '_> {
     }
 
     fn session(&self) -> &str {
-        let list = self.node.target().and_then(|target| self.observed.lists.targets.get(target));
-        list.and_then(|list| list.as_ref().ok()).and_then(|list| list.session.as_deref()).unwrap_or("-")
+        self.list().and_then(|list| list.session.as_deref()).unwrap_or("-")
+    }
+
+    fn list(&self) -> Option<&TargetList> {
+        self.observed.lists.targets.get(self.node.target()?)?.as_ref().ok()
     }
 
     fn lost_while_busy(&self) -> bool {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::BackOff;
 use super::drift::Drifted;
 use super::prepare::next_step;
-use super::retire::{Sight, facts, removal};
+use super::retire::{Sight, facts, removal, resuming};
 use super::{Action, Because, Chain, WaitsFor};
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName, ServerId};
@@ -64,6 +64,7 @@ impl Steps<'_> {
             State::Lost { until } => {
                 self.noted(node).map(Some).ok_or(until.map_or(WaitsFor::LaterPass, |until| WaitsFor::Return { until }))
             }
+            State::Resuming { until, .. } => resuming(self.sight, node).map(Some).ok_or(WaitsFor::Resume { until: *until }),
             State::MassOffline => Err(WaitsFor::Limit),
             State::Launching => Err(WaitsFor::Boot),
             State::Booting { up: None } => Err(WaitsFor::Ssh),
@@ -71,7 +72,7 @@ impl Steps<'_> {
             State::Joining { start: false } => Err(WaitsFor::Online),
             State::Deleting => Err(WaitsFor::Deletion),
             State::Held(who) => Err(WaitsFor::Person(who.clone())),
-            State::HoldOver => Err(WaitsFor::Person("its hold is over: take off poolkeeper_hold and unlock it".to_owned())),
+            State::HoldOver(who) => self.down(node, Because::HoldOver(who.clone())),
             State::Kept(why) => self.noted(node).map(Some).ok_or(WaitsFor::Person(kept(why))),
         }
     }

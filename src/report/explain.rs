@@ -274,7 +274,8 @@ fn sight_output(sight: &MachineSight) -> Option<&str> {
     match sight {
         MachineSight::Up { facts: Some(facts), .. } => match &facts.script {
             ScriptState::Exited { tail, .. } | ScriptState::Vanished { tail } => Some(tail),
-            ScriptState::NotStarted | ScriptState::Running | ScriptState::Passed => None,
+            ScriptState::Running { tail, .. } => Some(tail.as_str()).filter(|tail| !tail.is_empty()),
+            ScriptState::NotStarted | ScriptState::Passed => None,
         },
         MachineSight::Up { facts: None, .. }
         | MachineSight::NoSsh { .. }
@@ -302,11 +303,16 @@ fn next_chain(chain: &Chain) -> Next {
 /// Two servers can have one name: a chain's actions tell which it is for.
 fn is_about(chain: &Chain, node: &Node<'_>) -> bool {
     let server = |act: &Act| match act {
-        Act::SetMarks { server, .. } | Act::ClearMark { server, .. } | Act::DeleteServer { server, .. } => Some(server.clone()),
+        Act::SetMarks { server, .. }
+        | Act::ClearMark { server, .. }
+        | Act::Unlock { server, .. }
+        | Act::DeleteServer { server, .. } => Some(server.clone()),
         Act::PushScripts(push) => Some(push.machine.server.clone()),
         Act::StartScript(start) => Some(start.machine.server.clone()),
         Act::StartAgent(start) => Some(start.machine.server.clone()),
-        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::DeleteAgent { .. } => None,
+        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::LiftMark { .. } | Act::DeleteAgent { .. } => {
+            None
+        }
     };
     let mut about = chain.actions.iter().filter_map(|action| server(&action.act));
     about.all(|id| id == node.server.id)
@@ -318,7 +324,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
     let wanted: &[&str] = match &node.state {
         State::Failed(_) => &["log", "ssh"],
         State::Booting { .. } | State::Preparing | State::Joining { .. } => &["log"],
-        State::Held(_) | State::HoldOver => &["unhold"],
+        State::Held(_) | State::HoldOver(_) => &["unhold"],
         State::Lost { .. } | State::Orphan | State::Kept(_) => &["ssh"],
         State::Deleting
         | State::Busy
@@ -326,6 +332,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
         | State::Launching
         | State::ToRegister
         | State::Used(_)
+        | State::Resuming { .. }
         | State::MassOffline
         | State::Ready => &[],
     };

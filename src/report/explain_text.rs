@@ -1,6 +1,6 @@
 //! An explanation as a person reads it: state, what is seen, rule, last words, what comes next. Nothing is decided here.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::explain::{AgentSeen, Explanation, MachineSeen, Next, ServerSeen, Tail};
 use super::printable::printable;
@@ -111,7 +111,10 @@ fn machine_line(machine: &MachineSeen) -> String {
         Ok(MachineSight::Up { facts: Some(facts), .. }) => {
             let script = match &facts.script {
                 ScriptState::NotStarted => "not started".to_owned(),
-                ScriptState::Running => "running".to_owned(),
+                ScriptState::Running { seconds, .. } => {
+                    let seconds = i64::try_from(*seconds).unwrap_or(i64::MAX);
+                    format!("running for {}", units::short(SignedDuration::from_secs(seconds)))
+                }
                 ScriptState::Passed => "passed".to_owned(),
                 ScriptState::Exited { status, .. } => format!("exited {status}"),
                 ScriptState::Vanished { .. } => "ended without a status".to_owned(),
@@ -245,6 +248,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Deletion => Some("nothing is left to do here"),
         WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),
+        WaitsFor::Resume { .. } => Some("then its build runs on; else it is deleted as used"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
@@ -256,8 +260,8 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
         | WaitsFor::NoImage(_)
-        | WaitsFor::NoFlavor(_)
-        | WaitsFor::NoNetwork(_)
+        | WaitsFor::NoFlavor { .. }
+        | WaitsFor::NoNetwork { .. }
         | WaitsFor::Refused(_)
         | WaitsFor::Limit
         | WaitsFor::NextPass => None,

@@ -1,7 +1,7 @@
 //! Which node a person means: by its name, its server's id, or the beginning of one of them. Pure.
 
 use crate::desired::Desired;
-use crate::desired::tables::near;
+use crate::desired::near;
 use crate::names::short;
 use crate::node::{Joined, LoneAgent, Node, name};
 use crate::observed::{Marks, Observed, Role, Server};

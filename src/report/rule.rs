@@ -13,7 +13,7 @@ pub fn rule_of(state: &State) -> String {
         State::Deleting => "a server that Nova is deleting is no capacity, and nothing is left to do for it".to_owned(),
         State::Busy => "a node whose agent runs a build is busy, and never removed".to_owned(),
         State::Held(_) => "a server that is locked, or has a hold that is not over, is a person's".to_owned(),
-        State::HoldOver => "a node whose hold is over takes no build again: a person was in it".to_owned(),
+        State::HoldOver(_) => "a node whose hold is over takes no build again: a person was in it".to_owned(),
         State::Retiring(_) => "a node whose removal has begun, or whose pool is gone, only goes down".to_owned(),
         State::Launching => "a server in BUILD for no longer than launch-timeout is launching".to_owned(),
         State::Failed(why) => failed(why),
@@ -32,6 +32,9 @@ pub fn rule_of(state: &State) -> String {
         }
         State::Orphan => "a server whose agent was online once and is gone is never registered again".to_owned(),
         State::Used(why) => used(why),
+        State::Resuming { .. } => {
+            "a used node on which a Pipeline may go on after its controller's restart is left alone for lost-grace".to_owned()
+        }
         State::Lost { until: None } => "an agent that is offline without anybody's mark is lost".to_owned(),
         State::Lost { until: Some(_) } => {
             "an agent that is offline without anybody's mark is lost, and given up after lost-grace".to_owned()
@@ -83,6 +86,8 @@ fn used(why: &UsedWhy) -> String {
     match why {
         UsedWhy::Marked(_) => "a server with the mark poolkeeper_used is used, whatever Jenkins shows now".to_owned(),
         UsedWhy::Gearman => "an agent that the Gearman plugin took offline after its build is used".to_owned(),
+        UsedWhy::Message(_) => "an agent that was marked offline with a text that `used-when` looks for is used".to_owned(),
+        UsedWhy::Workspace => "a single-use node with something in its workspace directory is used".to_owned(),
         UsedWhy::OurMark => "an agent that was taken offline at the sight of its build is used".to_owned(),
         UsedWhy::SeenBusy => "a single-use node that was seen busy, and is not any more, is used".to_owned(),
         UsedWhy::Monitor(_) => "a node that a monitor took offline after it ran a build is used".to_owned(),
@@ -98,11 +103,11 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
         State::Launching => Some(server.created),
         State::Booting { .. } => server.launched,
         State::Busy => marks.busy.as_ref().map(|busy| busy.at),
-        State::HoldOver => marks.hold.as_ref().and_then(|hold| hold.until),
+        State::HoldOver(_) => marks.hold.as_ref().and_then(|hold| hold.until),
         State::Failed(why) => marks.failed.as_ref().map(|failed| failed.at).or_else(|| failed_at(desired, node, why)),
         State::Kept(KeptWhy::Person(_)) => offline(),
         State::Joining { .. } => joining_at(node),
-        State::Used(_) => marks.used.as_ref().map(|used| used.at).or_else(offline),
+        State::Used(_) | State::Resuming { .. } => marks.used.as_ref().map(|used| used.at).or_else(offline),
         State::Lost { .. } | State::MassOffline => marks.lost.or_else(offline),
         State::Deleting
         | State::Held(_)

@@ -25,6 +25,8 @@ pub struct Jenkins {
     /// `X-Jenkins-Session`.
     pub session: String,
     pub builds_started: u32,
+    /// Pipelines that wait for their node, to go on on it.
+    pub resuming: Vec<(NodeName, Build)>,
 }
 
 /// An agent.
@@ -103,6 +105,16 @@ pub struct Build {
     pub ends: Timestamp,
     /// The Gearman plugin marks the node when it is over.
     pub gearman: bool,
+    /// It outlives the controller.
+    pub pipeline: bool,
+}
+
+/// What kind of build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    Gearman,
+    Pipeline,
 }
 
 impl Jenkins {
@@ -117,6 +129,7 @@ impl Jenkins {
             down_until: None,
             session,
             builds_started: 0,
+            resuming: Vec::new(),
         }
     }
 
@@ -156,8 +169,11 @@ impl Jenkins {
     /// `doDelete`. The URLs of builds that die of it.
     pub fn delete(&mut self, name: &str, now: Timestamp) -> Result<Vec<String>, Refusal> {
         let lingers = self.generation == Generation::Hudson332;
+        // Nobody else can take up what waits for this node.
+        let lost: Vec<_> = self.resuming.extract_if(.., |(waits_for, _)| waits_for.as_str() == name).collect();
         let node = self.node(name)?;
-        let killed: Vec<String> = node.builds.iter().map(|build| build.url.clone()).collect();
+        let lost = lost.iter().map(|(_, build)| build);
+        let killed: Vec<String> = node.builds.iter().chain(lost).map(|build| build.url.clone()).collect();
         if lingers && !killed.is_empty() && node.deleted_at.is_none() {
             node.deleted_at = Some(now);
             node.lose_channel(now);
@@ -173,6 +189,8 @@ impl Jenkins {
         self.session = session;
         let keeps = self.generation.keeps_marks();
         for node in self.nodes.values_mut() {
+            let pipelines = node.builds.extract_if(.., |build| build.pipeline);
+            self.resuming.extend(pipelines.map(|build| (node.name.clone(), build)));
             node.channel = Channel::Never;
             node.connects_at = None;
             node.cause = None;
@@ -186,7 +204,7 @@ impl Jenkins {
     }
 
     /// Starts a build; none when no executor of the node is free and online. Its URL, below the controller's.
-    pub fn start_build(&mut self, name: &str, ends: Timestamp, gearman: bool) -> Option<String> {
+    pub fn start_build(&mut self, name: &str, ends: Timestamp, kind: Kind) -> Option<String> {
         let number = self.builds_started + 1;
         let node = self.nodes.get_mut(name)?;
         let free = u32::try_from(node.builds.len()).unwrap_or(u32::MAX) < node.executors;
@@ -194,10 +212,18 @@ impl Jenkins {
             return None;
         }
         let url = format!("job/sleeper/{number}/");
-        node.builds.push(Build { url: url.clone(), ends, gearman });
+        let (gearman, pipeline) = (kind == Kind::Gearman, kind == Kind::Pipeline);
+        node.builds.push(Build { url: url.clone(), ends, gearman, pipeline });
         node.builds_run += 1;
         self.builds_started = number;
         Some(url)
+    }
+
+    /// Why each Pipeline waits, in the words of this generation.
+    pub fn waiting(&self) -> Vec<String> {
+        let old = self.generation <= Generation::J1_651;
+        let quoted = |name: &NodeName| if old { name.to_string() } else { format!("\u{2018}{name}\u{2019}") };
+        self.resuming.iter().map(|(name, _)| format!("{} is offline", quoted(name))).collect()
     }
 
     /// What time does by itself: builds end, deleted nodes go. Connections are the world's.
@@ -210,6 +236,14 @@ impl Jenkins {
                 node.mark_gearman(now);
             }
             node.builds.retain(|build| build.ends > now);
+        }
+        for (name, build) in std::mem::take(&mut self.resuming) {
+            match self.nodes.get_mut(&name) {
+                Some(node) if !node.offline() && node.builds.is_empty() => node.builds.push(build),
+                Some(_) => self.resuming.push((name, build)),
+                // Its node was deleted: it was counted as killed then.
+                None => {}
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::faults::{AgentFate, Fate, ScriptFate, SshFate};
 use crate::desired::{Digest, ScriptDir};
 use crate::names::{NodeName, TargetName};
-use crate::observed::{HostKey, MachineFacts, MachineSight, ScriptState};
+use crate::observed::{HostKey, MachineFacts, MachineSight, ScriptState, WorkspaceSight};
 
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -30,6 +30,8 @@ pub struct Machine {
     pub scripts: Option<Arc<ScriptDir>>,
     pub runs: BTreeMap<Digest, Run>,
     pub agent: Option<Process>,
+    /// What builds left.
+    pub workspace: WorkspaceSight,
 }
 
 /// What a private host key is made from.
@@ -45,6 +47,7 @@ impl fmt::Debug for KeySeed {
 /// A script that was started.
 #[derive(Debug, Clone)]
 pub struct Run {
+    began: Timestamp,
     /// None: never.
     ends: Option<Timestamp>,
     /// None: it leaves no status.
@@ -80,7 +83,7 @@ impl Machine {
     }
 
     /// What one connect shows.
-    pub fn sight(&self, pinned: Option<&HostKey>, script: &Digest, now: Timestamp) -> MachineSight {
+    pub fn sight(&self, pinned: Option<&HostKey>, script: &Digest, workspace: bool, now: Timestamp) -> MachineSight {
         if !self.on {
             return MachineSight::NoSsh { why: "connection timed out".to_owned() };
         }
@@ -94,20 +97,22 @@ impl Machine {
         if self.fate.ssh == SshFate::LoginRefused {
             return MachineSight::LoginRefused { key, why: "Permission denied (publickey)".to_owned() };
         }
-        MachineSight::Up { key, facts: pinned.map(|_| self.facts(script, now)) }
+        MachineSight::Up { key, facts: pinned.map(|_| self.facts(script, workspace, now)) }
     }
 
-    pub fn facts(&self, script: &Digest, now: Timestamp) -> MachineFacts {
-        MachineFacts { script: self.script_state(script, now), agent_running: self.agent.is_some() }
+    pub fn facts(&self, script: &Digest, workspace: bool, now: Timestamp) -> MachineFacts {
+        let workspace = workspace.then_some(self.workspace);
+        MachineFacts { script: self.script_state(script, now), agent_running: self.agent.is_some(), workspace }
     }
 
     pub fn script_state(&self, script: &Digest, now: Timestamp) -> ScriptState {
         let Some(run) = self.runs.get(script) else { return ScriptState::NotStarted };
-        if run.ends.is_none_or(|ends| ends > now) {
-            return ScriptState::Running;
-        }
         let lines: Vec<&str> = run.output.lines().collect();
         let tail = lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).copied().collect::<Vec<_>>().join("\n");
+        if run.ends.is_none_or(|ends| ends > now) {
+            let seconds = u64::try_from(now.duration_since(run.began).as_secs()).unwrap_or_default();
+            return ScriptState::Running { seconds, tail };
+        }
         match run.status {
             None => ScriptState::Vanished { tail },
             Some(0) => ScriptState::Passed,
@@ -126,19 +131,15 @@ impl Machine {
             return false;
         }
         let pushed = |name: &str| self.scripts.as_ref().is_some_and(|dir| dir.files.contains_key(name));
-        let run = match (script, &self.fate.script) {
-            (None, _) => Run { ends: Some(now), status: Some(0), output: String::new() },
-            (Some(name), _) if !pushed(name) => {
-                Run { ends: Some(now), status: Some(127), output: format!("sh: 1: ./{name}: not found") }
-            }
-            (Some(_), ScriptFate::Passes) => Run { ends: Some(ends), status: Some(0), output: "all well".to_owned() },
-            (Some(_), ScriptFate::Exits { status, output }) => {
-                Run { ends: Some(ends), status: Some(*status), output: output.clone() }
-            }
-            (Some(_), ScriptFate::Hangs) => Run { ends: None, status: None, output: "waiting".to_owned() },
-            (Some(_), ScriptFate::Vanishes) => Run { ends: Some(ends), status: None, output: "half way".to_owned() },
+        let (ends, status, output) = match (script, &self.fate.script) {
+            (None, _) => (Some(now), Some(0), String::new()),
+            (Some(name), _) if !pushed(name) => (Some(now), Some(127), format!("sh: 1: ./{name}: not found")),
+            (Some(_), ScriptFate::Passes) => (Some(ends), Some(0), "all well".to_owned()),
+            (Some(_), ScriptFate::Exits { status, output }) => (Some(ends), Some(*status), output.clone()),
+            (Some(_), ScriptFate::Hangs) => (None, None, "waiting".to_owned()),
+            (Some(_), ScriptFate::Vanishes) => (Some(ends), None, "half way".to_owned()),
         };
-        self.runs.insert(digest.clone(), run);
+        self.runs.insert(digest.clone(), Run { began: now, ends, status, output });
         true
     }
 

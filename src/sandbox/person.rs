@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Sandbox;
 use super::cloud::{NewServer, flavor, image, network};
 use super::faults::{Delays, Drop, Fate, Stop};
-use super::jenkins::{Channel, Node, NodeLauncher, Why};
+use super::jenkins::{Channel, Kind, Node, NodeLauncher, Why};
 use crate::names::{ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::{Computer, Server, ServerStatus, Source};
 
@@ -190,19 +190,31 @@ impl Sandbox {
 
     /// None: the node is offline, full or not there. Else the build's URL below the controller's.
     pub fn start_build(&self, target: &TargetName, name: &str, seconds: u32) -> Option<String> {
-        self.begin_build(target, name, seconds, false)
+        self.begin_build(target, name, seconds, Kind::Plain)
     }
 
     /// A build that the Gearman plugin marks the node for when it is over.
     pub fn start_gearman_build(&self, target: &TargetName, name: &str, seconds: u32) -> Option<String> {
-        self.begin_build(target, name, seconds, true)
+        self.begin_build(target, name, seconds, Kind::Gearman)
     }
 
-    fn begin_build(&self, target: &TargetName, name: &str, seconds: u32, gearman: bool) -> Option<String> {
+    /// A Pipeline's: after a restart of the controller it waits for this very node, to go on on it.
+    pub fn start_pipeline(&self, target: &TargetName, name: &str, seconds: u32) -> Option<String> {
+        self.begin_build(target, name, seconds, Kind::Pipeline)
+    }
+
+    fn begin_build(&self, target: &TargetName, name: &str, seconds: u32, kind: Kind) -> Option<String> {
         self.with(|state| {
             let ends = state.clock.after(seconds);
-            state.jenkins.get_mut(target)?.start_build(name, ends, gearman)
+            let build = state.jenkins.get_mut(target)?.start_build(name, ends, kind)?;
+            state.leave_in_workspace(name);
+            Some(build)
         })
+    }
+
+    /// Between two looks nobody sees it.
+    pub fn run_short_build(&self, name: &str) {
+        self.with(|state| state.leave_in_workspace(name));
     }
 
     /// The Gearman plugin's mark, now.

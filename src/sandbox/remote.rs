@@ -28,12 +28,12 @@ impl State {
     /// On the machine of `server`, which is reachable and let the caller in.
     pub(super) fn run_remote(&mut self, server: &ServerId, command: &RemoteCommand, stdin: &[u8]) -> Printed {
         match command {
-            RemoteCommand::Look { server: of, digest } => {
+            RemoteCommand::Look { server: of, digest, workspace } => {
                 let now = self.clock.now();
                 // The state directory of another server's id is not looked into.
                 let machine = self.machines.get(server).filter(|_| of == server);
-                let nothing = MachineFacts { script: ScriptState::NotStarted, agent_running: false };
-                let facts = machine.map_or(nothing, |machine| machine.facts(digest, now));
+                let nothing = MachineFacts { script: ScriptState::NotStarted, agent_running: false, workspace: None };
+                let facts = machine.map_or(nothing, |machine| machine.facts(digest, workspace.is_some(), now));
                 Printed { text: write_facts(&facts), status: 0 }
             }
             RemoteCommand::Push { .. } => self.run_push(server, stdin),

@@ -14,7 +14,7 @@ use super::machine::{KeySeed, Machine, text_key};
 use super::refusal::Refusal;
 use super::serve_ssh::Doors;
 use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
-use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus};
+use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus, WorkspaceSight};
 
 #[derive(Debug)]
 pub struct State {
@@ -230,6 +230,14 @@ impl State {
         Ok(all)
     }
 
+    /// Nova takes it in any state, and answers the same when it was so already.
+    pub fn set_lock(&mut self, provider: &ProviderName, id: &ServerId, locked: bool) -> Result<(), Refusal> {
+        self.cloud(provider)?.server(id)?.seen.locked = Some(locked);
+        let name = self.server_name(provider, id);
+        self.log(if locked { "lock" } else { "unlock" }, name, id.as_str());
+        Ok(())
+    }
+
     pub fn clear_mark(&mut self, provider: &ProviderName, id: &ServerId, key: &str) -> Result<(), Refusal> {
         let now = self.clock.now();
         self.cloud(provider)?.delete_metadata(id, key, now)?;
@@ -345,6 +353,17 @@ impl State {
         }
     }
 
+    /// What a build on the node of this name leaves on its machine.
+    pub(super) fn leave_in_workspace(&mut self, name: &str) {
+        let servers = self.clouds.values().flat_map(|cloud| cloud.servers.values());
+        let ids: Vec<ServerId> = servers.filter(|server| server.seen.name == name).map(|server| server.seen.id.clone()).collect();
+        for id in ids {
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.workspace = WorkspaceSight::Used;
+            }
+        }
+    }
+
     pub(super) fn add_machine(&mut self, id: &ServerId, address: String, fate: Fate) {
         let key_seed = KeySeed(self.ids.bytes());
         let machine = Machine {
@@ -357,6 +376,7 @@ impl State {
             scripts: None,
             runs: BTreeMap::new(),
             agent: None,
+            workspace: WorkspaceSight::Empty,
         };
         self.machines.insert(id.clone(), machine);
     }

@@ -123,7 +123,7 @@ impl State {
                 let now = self.clock.now();
                 let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);
                 Ok(Answer::Machine(match machine {
-                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, now),
+                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, ask.workspace.is_some(), now),
                     None => MachineSight::NoSsh { why: "no route to host".to_owned() },
                 }))
             }
@@ -148,6 +148,10 @@ impl State {
                 let node = jenkins.and_then(|jenkins| jenkins.nodes.get(name)).filter(|node| !node.ghost);
                 let absent = || AgentConfig::Absent;
                 Ok(Answer::AgentConfig(node.map_or_else(absent, |node| AgentConfig::Description(node.description.clone()))))
+            }
+            Ask::Queue(target) => {
+                self.seen(Source::Target(target.clone()), "GET /queue/api/json")?;
+                Ok(Answer::Queue(self.jenkins.get(target).map(super::jenkins::Jenkins::waiting).unwrap_or_default()))
             }
             Ask::Networks(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /networks")?;
@@ -220,11 +224,13 @@ impl State {
                 Err(refusal) if refusal.status == 404 && refusal.said.starts_with("Metadata") => Ok(Done::Already),
                 other => other.map(|()| Done::Done),
             },
+            Act::Unlock { provider, server } => self.set_lock(provider, server, false).map(|()| Done::Done),
             Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
             Act::PushScripts(push) => self.push_scripts(push),
             Act::StartScript(start) => self.start_script(start),
             Act::CreateAgent(create) => self.create_agent(&create.target, new_node(create)).map(|()| Done::Done),
             Act::MarkOffline { target, name, message } => self.mark_offline(target, name, message),
+            Act::LiftMark { target, name } => self.lift_mark(target, name),
             Act::DeleteAgent { target, name } => already_when_gone(self.delete_agent(target, name)),
             Act::StartAgent(start) => self.start_agent(start),
         }
@@ -235,7 +241,7 @@ impl State {
         let now = self.clock.now();
         let machine = self.machines.get_mut(&on.server).filter(|machine| machine.address == on.login.host);
         let machine = machine.ok_or_else(no_ssh)?;
-        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), now) {
+        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), false, now) {
             MachineSight::Up { .. } => Ok(machine),
             MachineSight::NoSsh { why } => Err(Refusal::new(503, why)),
             MachineSight::OtherKey { key } => Err(Refusal::new(495, format!("another host key answered: {key}"))),
@@ -285,6 +291,18 @@ impl State {
     }
 }
 
+impl State {
+    fn lift_mark(&mut self, target: &TargetName, name: &NodeName) -> Result<Done, Refusal> {
+        let node = self.target(target)?.node(name.as_str())?;
+        if !node.marked {
+            return Ok(Done::Already);
+        }
+        node.unmark();
+        self.log("lift-mark", name.as_str(), "");
+        Ok(Done::Done)
+    }
+}
+
 fn is_ours(image: &Image, controller: &Controller) -> bool {
     image.properties.get(Mark::Controller.key()).map(String::as_str) == Some(controller.id.as_str())
 }
@@ -303,10 +321,13 @@ fn source_of(act: &Act) -> Option<Source> {
         Act::CreateServer(create) => Some(Source::Provider(create.provider.clone())),
         Act::SetMarks { provider, server, .. }
         | Act::ClearMark { provider, server, .. }
+        | Act::Unlock { provider, server }
         | Act::DeleteServer { provider, server } => Some(Source::Server(provider.clone(), server.clone())),
         Act::CreateAgent(create) => Some(Source::Target(create.target.clone())),
         Act::StartAgent(start) => Some(Source::Target(start.target.clone())),
-        Act::MarkOffline { target, .. } | Act::DeleteAgent { target, .. } => Some(Source::Target(target.clone())),
+        Act::MarkOffline { target, .. } | Act::LiftMark { target, .. } | Act::DeleteAgent { target, .. } => {
+            Some(Source::Target(target.clone()))
+        }
         Act::PushScripts(_) | Act::StartScript(_) => None,
     }
 }

@@ -101,7 +101,7 @@ fn the_example_is_valid_without_warnings() {
 #[test]
 fn no_key_is_silently_ignored() {
     use poolkeeper::desired::tables::{self, Table};
-    let files: [(&str, &Table, &str); 10] = [
+    let files: [(&str, &Table, &str); 11] = [
         ("controller.yaml", &tables::CONTROLLER, "KEY: VALUE\n"),
         ("controller.yaml", &tables::PROVIDER, "providers: {p: {KEY: VALUE}}\n"),
         ("controller.yaml", &tables::ADDRESS, "providers: {p: {address: {KEY: VALUE}}}\n"),
@@ -111,6 +111,7 @@ fn no_key_is_silently_ignored() {
         ("image", &tables::FLAVOR, "flavor: {KEY: VALUE}\n"),
         ("pool", &tables::POOL, "KEY: VALUE\n"),
         ("pool", &tables::POOL_IMAGE, "image: {KEY: VALUE}\n"),
+        ("pool", &tables::MESSAGE, "used-when: [{KEY: VALUE}]\n"),
         ("pool", &tables::AGENT, "agent: {KEY: VALUE}\n"),
     ];
     assert_eq!(files.len(), tables::ALL.len());
@@ -147,7 +148,7 @@ fn the_documentation_has_each_key_with_its_default() {
             written.entry(heading).or_default().push((key.to_owned(), default.to_owned()));
         }
     }
-    let headings: [(&str, &Table); 10] = [
+    let headings: [(&str, &Table); 11] = [
         ("controller.yaml", &tables::CONTROLLER),
         ("A provider", &tables::PROVIDER),
         ("address", &tables::ADDRESS),
@@ -157,6 +158,7 @@ fn the_documentation_has_each_key_with_its_default() {
         ("flavor", &tables::FLAVOR),
         ("pools/NAME.yaml", &tables::POOL),
         ("image", &tables::POOL_IMAGE),
+        ("message", &tables::MESSAGE),
         ("agent", &tables::AGENT),
     ];
     assert_eq!(headings.len(), tables::ALL.len());

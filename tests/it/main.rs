@@ -6,6 +6,7 @@ mod calls;
 mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
+mod holds;
 mod http;
 mod http_server;
 mod jenkins;
@@ -37,4 +38,5 @@ mod tidy;
 mod trace;
 mod units;
 #[cfg(feature = "sandbox")]
+mod used;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Cursor;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::SignedDuration;
@@ -20,11 +20,19 @@ use poolkeeper::sandbox::{Generation, Sandbox};
 use poolkeeper::settings::{Environment, Settings, now};
 use poolkeeper::world::{ActError, Done, World};
 
-use crate::scene::Scene;
+use crate::scene::{PROVIDER, Scene};
 
 fn settings() -> Settings {
     let (style, talk) = (Style::plain(), Style::plain());
-    Settings { desired_state: "desired-state".into(), verbose: 0, style, talk, terminal: true, env: Environment::default() }
+    Settings {
+        desired_state: "desired-state".into(),
+        verbose: 0,
+        style,
+        talk,
+        terminal: true,
+        lively: false,
+        env: Environment::default(),
+    }
 }
 
 fn apply_args() -> ApplyArgs {
@@ -151,6 +159,40 @@ fn a_person_is_asked_before_the_first_change_whichever_pass_makes_it() {
     let said = answered(&scene, &Later(&scene.world), "n\n");
     assert!(said.ends_with("Apply? [y/N] contint: nothing was changed\n"), "{said}");
     assert!(scene.servers().iter().all(|server| !server.metadata.contains_key("poolkeeper_hostkey")));
+}
+
+/// Reads a plan for ten minutes, in which others go on, and says yes.
+struct Reader<'a> {
+    scene: &'a Scene,
+    asked: AtomicBool,
+}
+
+impl Audience for Reader<'_> {
+    fn asks(&self, plan: &Plan) -> bool {
+        !plan.is_empty() && !self.asked.swap(true, Ordering::Relaxed)
+    }
+    fn approve(&self, plan: &Plan, pass: u32) -> bool {
+        if pass == 1 {
+            assert_eq!(plan.chains.len(), 2);
+            assert_eq!(self.scene.converge().created, 2, "the lock is free");
+            let gone = self.scene.servers().pop().expect("two").id;
+            self.scene.world.with(|state| state.delete_server(&PROVIDER.into(), &gone)).expect("a person deletes it");
+            self.scene.world.tick(600);
+        }
+        true
+    }
+    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+}
+
+#[test]
+fn while_a_person_reads_the_lock_is_free_and_the_world_is_looked_at_again_after() {
+    let scene = Scene::new(Generation::J2_462);
+    let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
+    let outside = Outside { clock: &clock, pause: &|_| scene.world.tick(2), stopped: &stopped };
+    let options = Options { deadline: Some(SignedDuration::from_secs(50)), within_approved: true, ..Options::default() };
+    let reader = Reader { scene: &scene, asked: AtomicBool::new(false) };
+    let summary = run(&scene.desired, &scene.world, &options, outside, &reader).expect("the lock is free");
+    assert_eq!((summary.created, summary.ended), (1, Some(Ended::Converged)), "the other run made two, of which one went");
 }
 
 #[test]

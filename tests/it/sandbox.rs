@@ -81,6 +81,7 @@ impl Wire {
             name: NodeName::from("n1"),
             image,
             image_name: "image-ci-jessie".into(),
+            image_age: jiff::SignedDuration::ZERO,
             flavor: FlavorId::new(self.cloud.flavors().expect("flavors")[0].id.as_str()),
             flavor_name: "m1.small".into(),
             networks: vec![NetworkId::new(self.cloud.networks().expect("networks")[0].id.as_str())],
@@ -110,8 +111,8 @@ impl Wire {
 
     fn look(&self, id: &ServerId, pinned: Option<&HostKey>) -> MachineSight {
         let (provider, login) = (ProviderName::from(PROVIDER), self.login(id));
-        let ask = MachineAsk { provider, server: id.clone(), login, pinned: pinned.cloned(), script: digest() };
-        machine::look(&ask).expect("a sight")
+        let ask = MachineAsk { provider, server: id.clone(), login, pinned: pinned.cloned(), script: digest(), workspace: None };
+        machine::look(&ask, &BTreeMap::new()).expect("a sight")
     }
 
     fn script(&self, id: &ServerId, key: &HostKey) -> (ScriptState, bool) {
@@ -162,8 +163,9 @@ fn prepare(wire: &Wire, on: &Machine) {
     let start = StartScript { machine: on.clone(), digest: digest(), script: Some("ready.sh".into()), hostname };
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Done));
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Already));
-    assert_eq!(wire.script(&on.server, &on.pinned).0, ScriptState::Running);
-    wire.world.tick(4);
+    wire.world.tick(3);
+    assert!(matches!(wire.script(&on.server, &on.pinned).0, ScriptState::Running { seconds: 3, .. }));
+    wire.world.tick(1);
     assert_eq!(wire.script(&on.server, &on.pinned).0, ScriptState::Passed);
 }
 
@@ -262,6 +264,7 @@ fn a_call_that_is_dropped_is_unanswered_and_may_be_done() {
             name: NodeName::from("n2"),
             image,
             image_name: String::new(),
+            image_age: jiff::SignedDuration::ZERO,
             flavor: FlavorId::from("m1.medium"),
             flavor_name: String::new(),
             networks: Vec::new(),

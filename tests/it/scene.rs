@@ -1,6 +1,6 @@
 //! A small deployment on the in-memory world, driven by the real run loop: for every scenario test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use poolkeeper::desired::{
     AddressChoice, Agent, AgentMode, Controller, Desired, FlavorChoice, HostKeys, Launcher, Limits, Pool, PoolImage, Provider,
     ScriptDir, Target, TargetSecret, UsedWhen,
 };
-use poolkeeper::execute::ChainResult;
+use poolkeeper::execute::{ChainResult, Surroundings, execute};
 use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
 use poolkeeper::observe::observe;
-use poolkeeper::observed::{Server, ThisRun};
+use poolkeeper::observed::{Ask, Server, ThisRun};
 use poolkeeper::plan::{Chain, Plan, plan};
 use poolkeeper::run::{Audience, Options, Outside, Summary, run};
 use poolkeeper::sandbox::{Generation, Sandbox};
@@ -86,6 +86,19 @@ impl Scene {
     pub(crate) fn plan(&self) -> Plan {
         let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| self.world.now());
         plan(&self.desired, &observed, self.world.now())
+    }
+
+    /// What a pass would ask beyond the lists.
+    pub(crate) fn asked(&self) -> BTreeSet<Ask> {
+        let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| self.world.now());
+        observed.answers.into_iter().map(|(ask, _)| ask).collect()
+    }
+
+    /// What a pass's executor makes of a plan, however old it is.
+    pub(crate) fn carry_out(&self, plan: &Plan) -> Vec<ChainResult> {
+        let clock = || self.world.now();
+        let around = Surroundings { world: &self.world, clock: &clock, stop: &|| false, watch: &|_, _| () };
+        execute(plan, around)
     }
 
     pub(crate) fn servers(&self) -> Vec<Server> {
@@ -199,6 +212,7 @@ fn pool() -> Pool {
             remote_fs: "/home/jenkins/workspace".into(),
             mode: AgentMode::Exclusive,
         },
+        check_interval: minutes(5),
         max_ready_age: None,
         paused: None,
     }

@@ -61,6 +61,7 @@ const CRATES: &[&str] = &[
     "comfy-table",
     "fs2",
     "indicatif",
+    "regex-lite",
     "reqwest",
     "russh",
     "rustls",

@@ -3,8 +3,9 @@
 use super::super::check;
 use super::super::faults::Fault;
 use super::super::keys::Keys;
+use super::super::pattern::Pattern;
 use super::super::pool::{Agent, AgentMode, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};
-use super::super::tables::{AGENT, POOL, POOL_IMAGE};
+use super::super::tables::{AGENT, MESSAGE, POOL, POOL_IMAGE};
 use super::super::value::Value;
 use super::super::yaml::Node;
 use super::Parsed;
@@ -40,6 +41,7 @@ fn pool(keys: &Keys<'_>, name: &str) -> Option<Pool> {
     let (executors, single_use) = use_of(keys);
     let used_when = keys.at("used-when").and_then(|value| used_when(&value));
     let agent = keys.keys("agent", &AGENT).and_then(|keys| agent(&keys, user_home.as_deref()));
+    let check_interval = keys.duration("check-interval");
     let max_ready_age = keys.optional("max-ready-age", Value::duration);
     let paused = keys.optional("paused", Value::text);
     if script_dir == Some(false) || user_data.is_none() {
@@ -67,6 +69,7 @@ fn pool(keys: &Keys<'_>, name: &str) -> Option<Pool> {
         single_use: single_use?,
         used_when: used_when?,
         agent: agent?,
+        check_interval: check_interval?,
         max_ready_age: max_ready_age?,
         paused: paused?,
     })
@@ -116,18 +119,7 @@ fn used_when(value: &Value<'_>) -> Option<Vec<UsedWhen>> {
     let mut all = Vec::new();
     let mut whole = true;
     for item in value.items()? {
-        let later = match &*item.node {
-            Node::Text(text) if text == "workspace" => Some("`workspace`"),
-            Node::Map(pairs) if pairs.iter().any(|(key, _)| key.text() == Some("message")) => Some("`message`"),
-            Node::Null | Node::Bool(_) | Node::Count(_) | Node::Number | Node::Text(_) | Node::List(_) | Node::Map(_) => None,
-        };
-        if let Some(what) = later {
-            item.out
-                .add(item.fault(format!("{what} in `used-when` is not supported yet")).hint("there are `gearman` and `busy`"));
-            whole = false;
-            continue;
-        }
-        match item.one_of(&[("gearman", UsedWhen::Gearman), ("busy", UsedWhen::Busy)]) {
+        match used_when_item(item.clone()) {
             Some(when) if all.contains(&when) => {
                 item.out.add(item.fault("it stands twice in `used-when`"));
                 whole = false;
@@ -137,6 +129,36 @@ fn used_when(value: &Value<'_>) -> Option<Vec<UsedWhen>> {
         }
     }
     whole.then_some(all)
+}
+
+#[derive(Clone, Copy)]
+enum Word {
+    Gearman,
+    Busy,
+    Workspace,
+}
+
+fn used_when_item(item: Value<'_>) -> Option<UsedWhen> {
+    if let Node::Map(_) = *item.node {
+        return message(&Keys::of(item, &MESSAGE)?.at("message")?).map(UsedWhen::Message);
+    }
+    let words = [("gearman", Word::Gearman), ("busy", Word::Busy), ("workspace", Word::Workspace)];
+    Some(match item.one_of(&words)? {
+        Word::Gearman => UsedWhen::Gearman,
+        Word::Busy => UsedWhen::Busy,
+        Word::Workspace => UsedWhen::Workspace,
+    })
+}
+
+fn message(value: &Value<'_>) -> Option<Pattern> {
+    match Pattern::parse(&value.text()?) {
+        Ok(pattern) if pattern.is_everywhere() => {
+            let fault = value.fault("`message` is found in every text: each node that a person takes offline would be deleted");
+            value.refuse(fault.hint("give a part of the text that the job's side leaves"))
+        }
+        Ok(pattern) => Some(pattern),
+        Err(why) => value.refuse(value.fault("`message` is no regular expression").label(why)),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -10,7 +10,7 @@ use super::computer::{ComputerSet, RawComputer, list_path, one_path};
 use super::config;
 use super::crumb::{self, Crumb};
 use super::inbound::{Jnlp, Style};
-use super::{fault, launcher};
+use super::{fault, launcher, queue};
 use crate::desired::Target;
 use crate::live::http::{Client, HttpError, Options, Patience, Request, Response, log};
 use crate::live::machine::AgentProgram;
@@ -90,6 +90,18 @@ impl Jenkins {
         }
     }
 
+    /// Why Pipelines wait that may go on on a node.
+    pub fn queue(&self) -> Result<Vec<String>, Gap> {
+        let gap = |error| fault::gap(&self.name, error);
+        let response = self.get(queue::PATH).map_err(gap)?;
+        let tried = format!("GET {}queue/api/json", self.url);
+        if response.status != 200 {
+            return Err(gap(fault::unexpected(tried, &response)));
+        }
+        let queue: queue::Queue = response.json().map_err(|said| gap(not_whole(said, &tried)))?;
+        Ok(queue.pipelines())
+    }
+
     /// `Already`: an agent of that name and description was there before.
     pub fn create_agent(&self, agent: &CreateAgent) -> Result<Done, ActError> {
         let path = "computer/doCreateItem";
@@ -151,6 +163,21 @@ impl Jenkins {
             Some(_) => Err(not_now("somebody else toggled its mark at the same moment")),
             None => Err(not_now("it went away at the same moment")),
         }
+    }
+
+    /// Takes our own offline mark off. There is only a toggle: it is sent to an agent that was seen with our mark right before.
+    pub fn lift_mark(&self, name: &NodeName) -> Result<Done, ActError> {
+        let path = format!("{}/toggleOffline", computer_path(name));
+        let tried = format!("POST {}{path}", self.url);
+        let marked = self.find(name)?.is_some_and(|agent| agent.marked_by_us());
+        if !marked {
+            return Ok(Done::Already);
+        }
+        let response = self.post(&path, &[])?;
+        if !matches!(response.status, 302 | 303) || is_detour(&path, &response) {
+            return Err(fault::unexpected(tried, &response));
+        }
+        Ok(Done::Done)
     }
 
     /// `Already`: it was gone before. Its channel is closed: a build that runs on it dies.

@@ -7,5 +7,6 @@ pub mod crumb;
 pub mod fault;
 pub mod inbound;
 pub mod launcher;
+mod queue;
 
 pub use client::Jenkins;

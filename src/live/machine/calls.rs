@@ -23,7 +23,9 @@ const LOOK: Duration = Duration::from_secs(3);
 const ACT: Duration = Duration::from_secs(60);
 
 /// Looks at a machine: each user of the list has a connection of its own, for OpenSSH's server ends one whose user changes.
-pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
+///
+/// `secrets`: what scripts were given; a script that prints one does not get it into a mark, a plan or a log.
+pub fn look(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Result<MachineSight, Gap> {
     let gap = |answered: String, hint: &str| Gap {
         source: Source::Server(ask.provider.clone(), ask.server.clone()),
         tried: format!("SSH to {}:{}", ask.login.host, ask.login.port),
@@ -31,7 +33,8 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
         hint: Some(hint.to_owned()),
     };
     let private_key = private_key(&ask.login).map_err(|why| gap(why, PRIVATE_KEY_HINT))?;
-    let command = RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone() };
+    let command =
+        RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone(), workspace: ask.workspace.clone() };
     let mut refused = Refusals::default();
     for username in &ask.login.usernames {
         let session = match Session::open(peer(&ask.login, username, &private_key, ask.pinned.as_ref()), LOOK) {
@@ -49,7 +52,7 @@ pub fn look(ask: &MachineAsk) -> Result<MachineSight, Gap> {
             return Ok(MachineSight::Up { key, facts: None });
         }
         match session.run(&command.render(), b"") {
-            Ok(output) => match read_facts(&output.text).filter(|_| output.status == 0) {
+            Ok(output) => match read_facts(&without(&output.text, secrets)).filter(|_| output.status == 0) {
                 Some(facts) => return Ok(MachineSight::Up { key, facts: Some(facts) }),
                 // Images for clouds let root in and only say `Please login as the user "debian"`.
                 None => refused.add(key, format!("{username}: {}", last_lines(&output.text, output.status))),
@@ -187,6 +190,16 @@ impl Refusals {
         self.key = Some(key);
         self.whys.push(why);
     }
+}
+
+/// Shorter values are words of any text: nothing that short is a secret.
+const SECRET: usize = 4;
+
+/// A text without these values, nor a line of one that has several.
+fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
+    let lines = secrets.values().flat_map(|secret| secret.expose_secret().lines().map(str::trim));
+    let lines = lines.filter(|line| line.chars().count() >= SECRET);
+    lines.fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "***") } else { text })
 }
 
 fn private_key(login: &Login) -> Result<SecretString, String> {

@@ -1,5 +1,6 @@
 //! Machines over SSH: a closed set of remote commands, a pinned host key.
 
+mod answer;
 mod calls;
 pub mod host_key;
 mod private_key;

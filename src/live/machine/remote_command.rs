@@ -12,26 +12,31 @@
 //!     agent/{pid,output,agent.jar,secret}     the inbound agent, mode 0700
 //! ```
 //!
-//! `pid` holds the boot id and the session's id: after a reboot nothing counts as running.
+//! `pid` holds the boot id, the session's id and the uptime at its start (seconds): after a reboot nothing counts as running,
+//! and a clock that a time service sets in mid-script changes no age.
 
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 
+pub use super::answer::{read_done, read_facts, readable, write_done, write_facts};
 use crate::desired::Digest;
 use crate::names::{NodeName, ServerId};
-use crate::observed::{MachineFacts, ScriptState};
-use crate::world::Done;
 
 /// One command. `render` and `parse` are each other's inverse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteCommand {
-    /// The one read-only command: how the script of this digest stands, and whether the agent runs. Answer: `read_facts`.
-    Look { server: ServerId, digest: Digest },
+    /// The one read-only command: how the script of this digest stands, and whether the agent runs. Answer: `answer::read_facts`.
+    Look {
+        server: ServerId,
+        digest: Digest,
+        /// A directory: whether anything is in it.
+        workspace: Option<String>,
+    },
     /// Stdin: a tar stream of `opt/nodepool-scripts/*`, `etc/nodepool/*` and, last, an empty file `COMPLETE`. Without files
-    /// of the first the machine's own directory stays. Repeatable. Answer: `read_done`.
+    /// of the first the machine's own directory stays. Repeatable. Answer: `answer::read_done`.
     Push { server: ServerId },
-    /// Stdin: NUL-terminated `NAME=value`, and last the word `COMPLETE`. Answer: `read_done`.
+    /// Stdin: NUL-terminated `NAME=value`, and last the word `COMPLETE`. Answer: `answer::read_done`.
     Start {
         server: ServerId,
         digest: Digest,
@@ -40,7 +45,7 @@ pub enum RemoteCommand {
         /// A file of /opt/nodepool-scripts; none: an empty script.
         script: Option<String>,
     },
-    /// Stdin: a tar stream of the files of `agent_dir` and, last, an empty file `COMPLETE`. Answer: `read_done`.
+    /// Stdin: a tar stream of the files of `agent_dir` and, last, an empty file `COMPLETE`. Answer: `answer::read_done`.
     StartAgent {
         server: ServerId,
         /// For those who read a process list; the machine does not need it.
@@ -69,7 +74,7 @@ const TAIL_BYTES: &str = "4000";
 macro_rules! alive {
     () => {
         r#"alive() {
-    [ -s "$1" ] && read -r pk_boot pk_pid <"$1" || return 1
+    [ -s "$1" ] && read -r pk_boot pk_pid pk_began <"$1" || return 1
     read -r pk_now </proc/sys/kernel/random/boot_id && [ "$pk_boot" = "$pk_now" ] || return 1
     for pk_stat in /proc/[0-9]*/stat; do
         { read -r pk_line <"$pk_stat"; } 2>/dev/null || continue
@@ -86,13 +91,15 @@ macro_rules! alive {
 macro_rules! started {
     () => {
         r#"read -r pk_boot </proc/sys/kernel/random/boot_id
-echo "$pk_boot $$" >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && echo poolkeeper:started || exit 1
+read -r pk_up pk_rest </proc/uptime
+echo "$pk_boot $$ ${pk_up%.*}" >"$1/pid.new" && mv "$1/pid.new" "$1/pid" && echo poolkeeper:started || exit 1
 "#
     };
 }
 
-/// Arguments: root, server, digest, seconds, bytes. The status is looked for again after the last process is gone: a script
-/// that ends in between has not vanished.
+/// Arguments: root, server, digest, seconds, bytes, and perhaps a directory. The status is looked for again after the last
+/// process is gone: a script that ends in between has not vanished. A directory that cannot be read tells nothing, or each new
+/// node would be taken for used.
 const LOOK: &str = concat!(
     alive!(),
     r#"run=$1/var/lib/poolkeeper/$2/$3
@@ -100,16 +107,21 @@ script() {
     [ -d "$run" ] || { echo not-started; return; }
     for turn in 1 2; do
         [ -s "$run/status" ] && { echo exited; return; }
-        alive "$run/pid" && { echo running; return; }
+        alive "$run/pid" && { read -r pk_up pk_rest </proc/uptime; echo "running $((${pk_up%.*} - ${pk_began:-0}))"; return; }
     done
-    [ ! -e "$run/pid" ] && [ $(($(date +%s) - $(stat -c %Y "$run"))) -lt "$1" ] && { echo running; return; }
+    [ ! -e "$run/pid" ] && [ $(($(date +%s) - $(stat -c %Y "$run"))) -lt "$1" ] && { echo running 0; return; }
     echo vanished
 }
 state=$(script "$4")
+seconds=${state#running }
+[ "$state" = "$seconds" ] || { state=running; echo "poolkeeper:seconds=$seconds"; }
 echo "poolkeeper:script=$state"
 [ "$state" != exited ] || echo "poolkeeper:status=$(cat "$run/status")"
 if alive "$1/var/lib/poolkeeper/$2/agent/pid"; then echo poolkeeper:agent=running; else echo poolkeeper:agent=none; fi
-case $state in exited|vanished) echo poolkeeper:tail; tail -c "$5" "$run/output" 2>/dev/null;; esac
+if [ $# -gt 5 ]; then
+    if [ -n "$(ls -A "$1$6" 2>/dev/null)" ]; then echo poolkeeper:workspace=used; else echo poolkeeper:workspace=empty; fi
+fi
+case $state in running|exited|vanished) echo poolkeeper:tail; tail -c "$5" "$run/output" 2>/dev/null;; esac
 exit 0
 "#
 );
@@ -249,9 +261,11 @@ impl RemoteCommand {
         let words = split(line)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let command = match words.as_slice() {
-            [_, _, _, "poolkeeper-look", "", server, digest_text, _, _] => {
-                Self::Look { server: ServerId::from(*server), digest: digest(digest_text)? }
-            }
+            [_, _, _, "poolkeeper-look", "", server, digest_text, _, _, workspace @ ..] => Self::Look {
+                server: ServerId::from(*server),
+                digest: digest(digest_text)?,
+                workspace: workspace.first().map(|path| (*path).to_owned()),
+            },
             [_, _, _, "poolkeeper-push", _, "", server] => Self::Push { server: ServerId::from(*server) },
             [_, _, _, "poolkeeper-start", _, "", server, digest_text, hostname, script @ ..] => Self::Start {
                 server: ServerId::from(*server),
@@ -282,8 +296,11 @@ impl RemoteCommand {
 
     fn arguments(&self) -> Vec<String> {
         match self {
-            Self::Look { server, digest } => {
-                vec![server.to_string(), digest.to_string(), STARTING_SECONDS.to_owned(), TAIL_BYTES.to_owned()]
+            Self::Look { server, digest, workspace } => {
+                let (starting, tail) = (STARTING_SECONDS.to_owned(), TAIL_BYTES.to_owned());
+                let mut arguments = vec![server.to_string(), digest.to_string(), starting, tail];
+                arguments.extend(workspace.clone());
+                arguments
             }
             Self::Push { server } => vec![server.to_string()],
             Self::Start { server, digest, hostname, script } => {
@@ -325,64 +342,4 @@ fn split(line: &str) -> Option<Vec<String>> {
         }
     }
     (!quoted).then_some(words)
-}
-
-/// Begins each line of an answer: a login shell may print lines of its own before it.
-const ANSWER: &str = "poolkeeper:";
-
-/// The answer to `Look`; none when it is not whole.
-pub fn read_facts(output: &str) -> Option<MachineFacts> {
-    let (head, tail) = output.split_once("poolkeeper:tail\n").unwrap_or((output, ""));
-    let value = |name: &str| {
-        let lines = head.lines().filter_map(|line| line.strip_prefix(ANSWER)?.split_once('='));
-        lines.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let tail = readable(tail);
-    let script = match value("script")? {
-        "not-started" => ScriptState::NotStarted,
-        "running" => ScriptState::Running,
-        "vanished" => ScriptState::Vanished { tail },
-        "exited" => match value("status")?.trim().parse().ok()? {
-            0 => ScriptState::Passed,
-            status => ScriptState::Exited { status, tail },
-        },
-        _ => return None,
-    };
-    Some(MachineFacts { script, agent_running: value("agent")? == "running" })
-}
-
-/// The answer to `Push`, `Start` and `StartAgent`; none when it is not whole.
-pub fn read_done(output: &str) -> Option<Done> {
-    output.lines().find_map(|line| match line.strip_prefix(ANSWER)? {
-        "started" => Some(Done::Done),
-        "already" => Some(Done::Already),
-        _ => None,
-    })
-}
-
-/// What Look prints for these facts: `read_facts` reads it back.
-pub fn write_facts(facts: &MachineFacts) -> String {
-    let agent = if facts.agent_running { "running" } else { "none" };
-    let (state, status, tail) = match &facts.script {
-        ScriptState::NotStarted => ("not-started", None, ""),
-        ScriptState::Running => ("running", None, ""),
-        ScriptState::Passed => ("exited", Some(0), ""),
-        ScriptState::Exited { status, tail } => ("exited", Some(*status), tail.as_str()),
-        ScriptState::Vanished { tail } => ("vanished", None, tail.as_str()),
-    };
-    let status = status.map(|status| format!("{ANSWER}status={status}\n")).unwrap_or_default();
-    format!("{ANSWER}script={state}\n{status}{ANSWER}agent={agent}\n{ANSWER}tail\n{tail}")
-}
-
-/// What the others print: `read_done` reads it back.
-pub fn write_done(done: &Done) -> String {
-    match done {
-        Done::Done | Done::Accepted(_) => format!("{ANSWER}started\n"),
-        Done::Already => format!("{ANSWER}already\n"),
-    }
-}
-
-/// A machine's output for a screen: no control characters but line ends and tabs, so that none moves the cursor.
-pub fn readable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }

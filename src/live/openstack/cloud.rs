@@ -141,6 +141,10 @@ impl Cloud {
         nova::clear_mark(&self.session, id, mark).map_err(|error| self.act_error(error))
     }
 
+    pub fn unlock(&self, id: &ServerId) -> Result<Done, ActError> {
+        nova::unlock(&self.session, id).map_err(|error| self.act_error(error))
+    }
+
     pub fn delete_server(&self, id: &ServerId) -> Result<Done, ActError> {
         nova::delete(&self.session, id).map_err(|error| self.act_error(error))
     }

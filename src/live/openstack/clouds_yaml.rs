@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::identity::{self, CloudConfig};
+use crate::desired::near;
 
 /// Where credentials are looked for.
 #[derive(Clone, Default)]
@@ -188,7 +189,7 @@ fn unknown(env: &CloudsEnv, file: Option<&Path>, cloud: &str, names: &[String]) 
     };
     let has = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
     let said = format!("{} has no cloud `{cloud}` (it has: {has})", file.display());
-    match nearest(cloud, names) {
+    match near(cloud, names.iter().map(String::as_str)) {
         Some(near) => error(said, format!("did you mean `{near}`?")),
         None => error(said, "`cloud:` of a provider in controller.yaml names an entry of clouds.yaml"),
     }
@@ -241,38 +242,4 @@ fn with_region(mut cloud: Map<String, Value>, region: Option<&str>) -> Map<Strin
         merge(&mut cloud, values.clone());
     }
     cloud
-}
-
-/// A name that differs by a third of its letters at most.
-fn nearest<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str> {
-    let (distance, name) = names.iter().map(|name| (distance(wanted, name), name)).min()?;
-    (distance <= wanted.chars().count().max(3) / 3).then_some(name.as_str())
-}
-
-/// Letters to add, drop or change (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, a) in from.chars().enumerate() {
-        let mut next = vec![line + 1];
-        for ((b, above), diagonal) in to.iter().zip(row.iter().skip(1)).zip(&row) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(a != *b)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        let pairs = [("lab", "lab", 0), ("lab", "lap", 1), ("contint", "contintcloud", 5), ("", "ab", 2)];
-        for (from, to, expected) in pairs {
-            assert_eq!(distance(from, to), expected, "{from} {to}");
-        }
-    }
 }

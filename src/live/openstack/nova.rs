@@ -160,6 +160,7 @@ fn create_body(wanted: &CreateServer, networks_required: bool) -> Value {
         name,
         image,
         image_name: _,
+        image_age: _,
         flavor,
         flavor_name: _,
         networks,
@@ -223,6 +224,13 @@ pub(super) fn set_marks(session: &Session, id: &ServerId, marks: &BTreeMap<Mark,
 
 pub(super) fn clear_mark(session: &Session, id: &ServerId, mark: Mark) -> Result<Done, CallError> {
     gone_is_done(session, &format!("/servers/{id}/metadata/{}", mark.key()))
+}
+
+/// Nova answers 202 for a server that is not locked, too.
+pub(super) fn unlock(session: &Session, id: &ServerId) -> Result<Done, CallError> {
+    let unlock = |url| Request::post(url).json(json!({"unlock": null})).idempotent();
+    let (tried, response) = session.call(Service::Compute, &format!("/servers/{id}/action"), unlock)?;
+    success(&tried, &response).map(|()| Done::Done)
 }
 
 pub(super) fn delete(session: &Session, id: &ServerId) -> Result<Done, CallError> {

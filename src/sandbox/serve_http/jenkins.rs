@@ -165,6 +165,7 @@ fn read(jenkins: &Jenkins, request: &Request, path: &[&str], url: &str) -> Resul
         }
         ["computer", "api", "json"] => picked(jenkins, request, &list_json(jenkins, url)),
         ["computer", name, "api", "json"] => picked(jenkins, request, &find(name)?.json(generation, url)),
+        ["queue", "api", "json"] => picked(jenkins, request, &queue_json(jenkins)),
         ["computer", name, "slave-agent.jnlp"] => Ok(jnlp(jenkins, find(name)?, url)),
         ["computer", name, "jenkins-agent.jnlp"] if generation.new_jnlp_name() => Ok(jnlp(jenkins, find(name)?, url)),
         ["computer", name, "config.xml"] if generation != Generation::Hudson332 => {
@@ -191,6 +192,17 @@ fn read(jenkins: &Jenkins, request: &Request, path: &[&str], url: &str) -> Resul
         ["jnlpJars", _] if generation == Generation::Hudson332 => Err(Refusal::new(500, "Status Code: 500")),
         _ => Err(not_found()),
     }
+}
+
+fn queue_json(jenkins: &Jenkins) -> Value {
+    const PIPELINE: &str = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
+    let tells = jenkins.generation.tells_class();
+    let item = |why: String| {
+        let task = if tells { json!({ "_class": PIPELINE }) } else { json!({}) };
+        json!({ "why": why, "buildable": true, "blocked": false, "stuck": true, "task": task })
+    };
+    let items: Vec<Value> = jenkins.waiting().into_iter().map(item).collect();
+    if tells { json!({ "_class": "hudson.model.Queue", "items": items }) } else { json!({ "items": items }) }
 }
 
 fn picked(jenkins: &Jenkins, request: &Request, body: &Value) -> Result<Response, Refusal> {

@@ -177,7 +177,7 @@ fn action(state: &mut State, provider: &ProviderName, id: &ServerId, request: &R
     let body = request.json().unwrap_or_default();
     let name = body.as_object().and_then(|fields| fields.keys().next()).cloned().unwrap_or_default();
     let now = state.clock.now();
-    let server = state.cloud(provider)?.server(id)?;
+    state.cloud(provider)?.server(id)?;
     match name.as_str() {
         "os-getConsoleOutput" => {
             let output = state.machines.get(id).map(|machine| machine.console(now)).unwrap_or_default();
@@ -188,9 +188,7 @@ fn action(state: &mut State, provider: &ProviderName, id: &ServerId, request: &R
             Ok(Response::json(200, &json!({ "output": shown.join("\n") })))
         }
         "lock" | "unlock" => {
-            server.seen.locked = Some(name == "lock");
-            let server = server.seen.name.clone();
-            state.log(if name == "lock" { "lock" } else { "unlock" }, server, id.as_str());
+            state.set_lock(provider, id, name == "lock")?;
             Ok(Response::empty(202))
         }
         _ => Err(Refusal::new(400, format!("There is no such action: {name}"))),

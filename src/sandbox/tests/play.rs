@@ -40,6 +40,7 @@ impl Play {
             name: NodeName::from(name),
             image,
             image_name: "jessie".into(),
+            image_age: jiff::SignedDuration::ZERO,
             flavor: "m1.small".into(),
             flavor_name: "m1.small".into(),
             networks: Vec::new(),
@@ -79,8 +80,14 @@ impl Play {
     }
 
     pub(super) fn look(&self, id: &ServerId, pinned: Option<HostKey>) -> MachineSight {
-        let ask =
-            MachineAsk { provider: self.provider.clone(), server: id.clone(), login: self.login(id), pinned, script: digest() };
+        let ask = MachineAsk {
+            provider: self.provider.clone(),
+            server: id.clone(),
+            login: self.login(id),
+            pinned,
+            script: digest(),
+            workspace: None,
+        };
         match self.world.answer(&Ask::Machine(ask)) {
             Ok(Answer::Machine(sight)) => sight,
             other => panic!("{other:?}"),

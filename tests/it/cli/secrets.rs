@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use jiff::SignedDuration;
+use poolkeeper::sandbox::{Fate, ScriptFate};
 
 use super::place::{Place, Said};
 
@@ -74,6 +75,24 @@ fn no_output_has_a_secret() {
         servers.filter_map(|server| server.user_data.clone()).collect::<Vec<_>>()
     });
     assert_eq!(sent.len(), 1, "the server has its user data");
+}
+
+#[test]
+fn a_secret_that_a_script_prints_is_hidden() {
+    let place = planted();
+    let output = format!("login with {VARIABLE} failed\n");
+    place.stage.world.next_fate(Fate { script: ScriptFate::Exits { status: 7, output }, ..Fate::default() });
+    for _ in 0..4 {
+        let mut apply = place.command(&["-vv", "apply", "--yes", "--deadline", "1s"]);
+        assert_clean("apply", &place.said(&apply.env("NODEPOOL_SECRET", VARIABLE).output().expect("it starts")));
+        place.stage.world.tick(5);
+    }
+    let server = place.stage.world.servers(&"sandbox".into()).into_iter().next().expect("the failed one");
+    assert!(server.metadata["poolkeeper_failed"].ends_with("ready script exited 7: login with *** failed"), "{server:?}");
+    for arguments in [&["explain", &server.name][..], &["plan", "-v"], &["observe"], &["list"], &["status"]] {
+        let said = place.said(&place.command(arguments).env("NODEPOOL_SECRET", VARIABLE).output().expect("it starts"));
+        assert_clean(&arguments.join(" "), &said);
+    }
 }
 
 /// The one place that keeps a secret.

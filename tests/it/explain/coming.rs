@@ -79,7 +79,7 @@ fn a_machine_whose_ready_script_runs() {
 ci-jessie-1ngdcd00028 is preparing
   seen     Nova 22db33e5 ACTIVE, created 50s ago, in eqiad (nova), m1.medium,
            image-ci-jessie
-           SSH on 127.10.1.1:22 answers, ready script running
+           SSH on 127.10.1.1:22 answers, ready script running for 36s
            Jenkins contint1001: no such agent
   marks    host key pinned (ssh-ed25519)
   rule     a machine whose ready script was started and is not over is preparing

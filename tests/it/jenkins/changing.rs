@@ -175,6 +175,27 @@ fn hudsons_toggle_never_lifts_a_mark() {
 }
 
 #[test]
+fn only_our_own_mark_is_lifted() {
+    let toggles = |controller: &Controller| controller.calls().iter().filter(|call| call.ends_with("toggleOffline")).count();
+    for version in VERSIONS {
+        let somebodys = Controller::of(version, |_| None);
+        assert_eq!(somebodys.client(true).lift_mark(&node("marked")), Ok(Done::Already), "{version}");
+        assert_eq!(somebodys.client(true).lift_mark(&node("idle")), Ok(Done::Already), "{version}");
+        assert_eq!(toggles(&somebodys), 0, "{version}");
+
+        let ours = Controller::of(version, move |asked| {
+            let list: Value = serde_json::from_slice(&recorded(version, "list").body).expect("JSON");
+            let agents = list["computer"].as_array().expect("agents");
+            let mut raw = agents.iter().find(|agent| agent["displayName"] == "marked").expect("one").clone();
+            raw["offlineCause"]["description"] = json!("Disconnected by nodepool : poolkeeper: seen busy");
+            (asked.call == "GET /computer/marked/api/json").then(|| answer(200, &raw.to_string()))
+        });
+        assert_eq!(ours.client(true).lift_mark(&node("marked")), Ok(Done::Done), "{version}");
+        assert_eq!(toggles(&ours), 1, "{version}");
+    }
+}
+
+#[test]
 fn a_deletion_says_what_came_of_it() {
     for version in VERSIONS {
         let controller = Controller::of(version, |asked| asked.call.contains("gone").then(|| recorded(version, "missing")));

@@ -110,3 +110,18 @@ fn one_agent_reads_like_the_list() {
         assert_eq!(shown(&found), "marked-busy offline marked busy");
     }
 }
+
+#[test]
+fn the_queue_tells_which_node_a_pipeline_waits_for() {
+    let said = |version| {
+        let queue =
+            move |asked: &super::controller::Asked| (asked.call == "GET /queue/api/json").then(|| recorded(version, "queue"));
+        let controller = Controller::of(version, queue);
+        let said = controller.client(true).queue().expect("a queue");
+        assert_eq!(controller.asked()[0].query, "tree=items%5Bwhy,task%5B_class%5D%5D");
+        said
+    };
+    assert_eq!(said("2.462.3")[0], "\u{2018}demo-1\u{2019} is offline");
+    assert_eq!(said("2.568.2"), Vec::<String>::new(), "another job waits for a label, and for no node");
+    assert_eq!(said("1.651.2")[0], "demo-1 is offline", "it does not tell a Pipeline from another job");
+}

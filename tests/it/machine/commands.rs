@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use poolkeeper::live::machine::remote_command::{RemoteCommand, read_facts};
 use poolkeeper::live::machine::streams;
-use poolkeeper::observed::{MachineFacts, ScriptState};
+use poolkeeper::observed::{MachineFacts, ScriptState, WorkspaceSight};
 use poolkeeper::world::Done;
 
 use super::guest::{Guest, HOSTNAME, SERVER, digest, guests, start_command, state, stream};
@@ -143,10 +143,18 @@ fn a_script_runs_until_its_last_process_is_gone() {
         let made = Command::new("mkfifo").arg(guest.path("opt/nodepool-scripts/gate")).status().expect("mkfifo");
         assert!(made.success());
         guest.start(Some("ready.sh"), &[]).done();
-        assert_eq!(guest.look().script, ScriptState::Running, "{}", guest.name);
+        assert!(matches!(guest.look().script, ScriptState::Running { .. }), "{}", guest.name);
         // A writer that comes when the script reads: from now on it has begun.
         let gate = fs::OpenOptions::new().write(true).open(guest.path("opt/nodepool-scripts/gate")).expect("a reader");
-        assert_eq!(guest.look().script, ScriptState::Running);
+        let ScriptState::Running { seconds: age, tail } = guest.look().script else { panic!("{}", guest.name) };
+        assert_eq!(tail, "begun\n", "{}", guest.name);
+        // As if it had been started when the machine was.
+        let pid = guest.read(&state("pid")).rsplit_once(' ').map(|(rest, _)| format!("{rest} 0\n")).expect("an uptime");
+        fs::write(guest.path(&state("pid")), pid).expect("a file");
+        let uptime = fs::read_to_string("/proc/uptime").expect("a file");
+        let uptime: u64 = uptime.split('.').next().and_then(|text| text.parse().ok()).expect("seconds");
+        let ScriptState::Running { seconds, .. } = guest.look().script else { panic!("{}", guest.name) };
+        assert!(age < uptime && uptime <= seconds, "{}: {age} of {uptime}, then {seconds}", guest.name);
         guest.kill_session(&state("pid"));
         assert_eq!(guest.over(), ScriptState::Vanished { tail: "begun\n".into() }, "{}", guest.name);
         assert_eq!(guest.start(Some("ready.sh"), &[]).done(), Done::Already, "never started again");
@@ -189,7 +197,7 @@ fn between_mkdir_and_setsid_a_script_counts_as_running_for_a_moment() {
     for guest in guests() {
         guest.push(&[]).done();
         fs::create_dir_all(guest.path(&state(""))).expect("a directory");
-        assert_eq!(guest.look().script, ScriptState::Running, "{}", guest.name);
+        assert_eq!(guest.look().script, ScriptState::Running { seconds: 0, tail: String::new() }, "{}", guest.name);
         let directory = fs::File::open(guest.path(&state(""))).expect("a directory");
         directory.set_modified(UNIX_EPOCH + Duration::from_secs(1)).expect("a time");
         assert_eq!(guest.look().script, ScriptState::Vanished { tail: String::new() }, "{}", guest.name);
@@ -202,10 +210,28 @@ fn another_servers_state_is_ignored() {
         guest.push(&[]).done();
         guest.start(None, &[]).done();
         guest.over();
-        let other = RemoteCommand::Look { server: "another".into(), digest: digest() };
+        let other = RemoteCommand::Look { server: "another".into(), digest: digest(), workspace: None };
         let facts = read_facts(&guest.run(&other, b"").text).expect("facts");
-        assert_eq!(facts, MachineFacts { script: ScriptState::NotStarted, agent_running: false });
+        assert_eq!(facts, MachineFacts { script: ScriptState::NotStarted, agent_running: false, workspace: None });
         assert_eq!(guest.look().script, ScriptState::Passed, "{}", guest.name);
+    }
+}
+
+#[test]
+fn a_workspace_is_used_as_soon_as_anything_is_in_it() {
+    for guest in guests() {
+        let look = |workspace: &str| {
+            let workspace = Some(workspace.to_owned());
+            let look = RemoteCommand::Look { server: SERVER.into(), digest: digest(), workspace };
+            read_facts(&guest.run(&look, b"").text).expect("facts").workspace
+        };
+        let directory = "/home/jenkins/it's a/workspace";
+        assert_eq!(look(directory), Some(WorkspaceSight::Empty), "{}: not there", guest.name);
+        fs::create_dir_all(guest.path(&directory[1..])).expect("a directory");
+        assert_eq!(look(directory), Some(WorkspaceSight::Empty), "{}", guest.name);
+        fs::write(guest.path(&directory[1..]).join(".hidden"), "").expect("a file");
+        assert_eq!(look(directory), Some(WorkspaceSight::Used), "{}", guest.name);
+        assert_eq!(guest.look().workspace, None, "{}: not asked", guest.name);
     }
 }
 

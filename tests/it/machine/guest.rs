@@ -65,7 +65,8 @@ impl Guest {
         let bin = root.path().join("bin");
         fs::create_dir_all(&bin).expect("bin");
         fs::create_dir_all(root.path().join("etc")).expect("etc");
-        let applets: &[&str] = if name == "busybox" { &["sh", "tar", "tr", "stat", "setsid", "tail", "date"] } else { &["sh"] };
+        let applets: &[&str] =
+            if name == "busybox" { &["sh", "tar", "tr", "stat", "setsid", "tail", "date", "ls"] } else { &["sh"] };
         for applet in applets {
             symlink(shell, bin.join(applet)).expect("a link");
         }
@@ -124,7 +125,7 @@ impl Guest {
     }
 
     pub(super) fn look(&self) -> MachineFacts {
-        let said = self.run(&RemoteCommand::Look { server: SERVER.into(), digest: digest() }, b"");
+        let said = self.run(&RemoteCommand::Look { server: SERVER.into(), digest: digest(), workspace: None }, b"");
         assert!(said.ok, "{}: {}", self.name, said.text);
         read_facts(&said.text).unwrap_or_else(|| panic!("{}: {}", self.name, said.text))
     }
@@ -132,7 +133,7 @@ impl Guest {
     /// Looks until the script is over. The limit is a count: a machine that is slow looks longer.
     pub(super) fn over(&self) -> ScriptState {
         let mut looks = std::iter::repeat_with(|| self.look().script).take(1000);
-        looks.find(|state| *state != ScriptState::Running).expect("the script ends")
+        looks.find(|state| !matches!(state, ScriptState::Running { .. })).expect("the script ends")
     }
 
     pub(super) fn push(&self, files: &[(&str, &str)]) -> Said {

@@ -3,7 +3,7 @@
 use poolkeeper::desired::Digest;
 use poolkeeper::live::machine::remote_command::{RemoteCommand, read_done, read_facts, write_done, write_facts};
 use poolkeeper::names::{NodeName, ServerId};
-use poolkeeper::observed::{MachineFacts, ScriptState};
+use poolkeeper::observed::{MachineFacts, ScriptState, WorkspaceSight};
 use poolkeeper::world::Done;
 use proptest::prelude::*;
 
@@ -13,7 +13,11 @@ fn any_command() -> impl Strategy<Value = RemoteCommand> {
     let digest = "[0-9a-f]{8}".prop_map(|text| Digest::of(&[text]));
     let words = prop::collection::vec(text, 0..5);
     prop_oneof![
-        (server.clone(), digest.clone()).prop_map(|(server, digest)| RemoteCommand::Look { server, digest }),
+        (server.clone(), digest.clone(), prop::option::of(text)).prop_map(|(server, digest, workspace)| RemoteCommand::Look {
+            server,
+            digest,
+            workspace
+        }),
         server.clone().prop_map(|server| RemoteCommand::Push { server }),
         (server.clone(), digest, text, prop::option::of(text)).prop_map(|(server, digest, hostname, script)| {
             RemoteCommand::Start { server, digest, hostname: NodeName::new(hostname), script }
@@ -30,12 +34,17 @@ fn any_facts() -> impl Strategy<Value = MachineFacts> {
     let tail = "[ -~\\n]{0,40}";
     let script = prop_oneof![
         Just(ScriptState::NotStarted),
-        Just(ScriptState::Running),
+        (any::<u64>(), tail).prop_map(|(seconds, tail)| ScriptState::Running { seconds, tail }),
         Just(ScriptState::Passed),
         (1..256, tail).prop_map(|(status, tail)| ScriptState::Exited { status, tail }),
         tail.prop_map(|tail| ScriptState::Vanished { tail }),
     ];
-    (script, any::<bool>()).prop_map(|(script, agent_running)| MachineFacts { script, agent_running })
+    let workspace = prop::option::of(prop_oneof![Just(WorkspaceSight::Empty), Just(WorkspaceSight::Used)]);
+    (script, any::<bool>(), workspace).prop_map(|(script, agent_running, workspace)| MachineFacts {
+        script,
+        agent_running,
+        workspace,
+    })
 }
 
 proptest! {
@@ -60,7 +69,8 @@ proptest! {
 
 #[test]
 fn answers_that_are_not_whole_are_none() {
-    assert_eq!(read_facts("poolkeeper:script=running\n"), None);
+    assert_eq!(read_facts("poolkeeper:seconds=3\npoolkeeper:script=running\n"), None);
+    assert_eq!(read_facts("poolkeeper:script=running\npoolkeeper:agent=none\n"), None, "since when?");
     assert_eq!(read_facts("poolkeeper:script=exited\npoolkeeper:status=\npoolkeeper:agent=none\n"), None);
     assert_eq!(read_facts(""), None);
     assert_eq!(read_done("Please login as the user \"debian\" rather than the user \"root\".\n"), None);
