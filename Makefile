@@ -1,5 +1,5 @@
 # The verbs of this repository. Each is one command; none leaves anything outside target/ (and the lab's own directory).
-.PHONY: help demo test e2e mutants deps
+.PHONY: help demo test bench e2e mutants deps
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile
@@ -13,6 +13,11 @@ test: deps ## everything that needs no network and no root
 	cargo clippy --locked --all-features --all-targets -- -D warnings
 	cargo test --locked --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --all-features --no-deps
+
+bench: deps ## what a run costs in calls, time and memory; fails when a target is missed
+	cargo build --locked --release
+	cp target/release/poolkeeper target/poolkeeper-released
+	cargo bench --locked --features sandbox --bench scale -- "$(CURDIR)/target/poolkeeper-released"
 
 e2e: deps ## the real binary against a real OpenStack and CI server in the lab (Debian 12, root, 20 minutes at most)
 	tests/lab/e2e.sh

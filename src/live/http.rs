@@ -9,13 +9,13 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-pub use message::{Body, HeaderText, Method, Request, Response};
+pub use message::{Body, HeaderText, Method, Request, Response, read_json};
 
 /// A name that does not answer to SYN within this time is not there; the call's own timeout is for slow answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ pub fn install_tls_provider() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// A connection pool to one service. Redirects are never followed: a POST that follows one becomes a GET elsewhere.
+/// The way to one service. Redirects are never followed: a POST that follows one becomes a GET elsewhere.
 #[derive(Debug)]
 pub struct Client {
     inner: reqwest::blocking::Client,
@@ -129,7 +129,8 @@ fn builder(options: &Options) -> Result<reqwest::blocking::ClientBuilder, HttpEr
     let mut builder = reqwest::blocking::Client::builder()
         .user_agent(concat!("poolkeeper/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-        .timeout(options.timeout)
+        // Each request brings its own.
+        .timeout(None)
         .redirect(reqwest::redirect::Policy::none());
     if is_loopback(&options.base) {
         builder = builder.no_proxy();
@@ -157,15 +158,33 @@ fn builder(options: &Options) -> Result<reqwest::blocking::ClientBuilder, HttpEr
     Ok(builder)
 }
 
+/// The clients of all services that ask for nothing of their own, elsewhere and on loopback: one thread and one reading of the
+/// system's certificates, which is most of what an idle run would do for each.
+static SHARED: [OnceLock<reqwest::blocking::Client>; 2] = [OnceLock::new(), OnceLock::new()];
+
+fn shared(options: &Options) -> Result<reqwest::blocking::Client, HttpError> {
+    let [elsewhere, loopback] = &SHARED;
+    let place = if is_loopback(&options.base) { loopback } else { elsewhere };
+    let common =
+        options.verify && options.cacert.is_none() && options.client_cert.is_none() && options.timeout >= CONNECT_TIMEOUT;
+    match place.get() {
+        Some(client) if common => Ok(client.clone()),
+        None if common => built(builder(options)?).map(|client| place.get_or_init(|| client).clone()),
+        Some(_) | None => built(builder(options)?),
+    }
+}
+
+fn built(builder: reqwest::blocking::ClientBuilder) -> Result<reqwest::blocking::Client, HttpError> {
+    builder.build().map_err(|error| invalid(format!("no HTTP client: {}", innermost(&error.without_url()))))
+}
+
 impl Client {
     pub fn new(options: &Options) -> Result<Self, HttpError> {
-        let built = builder(options)?.build();
-        // A system without certificates is no hindrance where no TLS is spoken.
-        let built = match built {
-            Err(_) if options.base.starts_with("http://") => builder(options)?.tls_certs_only([]).build(),
-            Ok(_) | Err(_) => built,
-        };
-        let inner = built.map_err(|error| invalid(format!("no HTTP client: {}", innermost(&error.without_url()))))?;
+        let inner = match shared(options) {
+            // A system without certificates is no hindrance where no TLS is spoken.
+            Err(_) if options.base.starts_with("http://") => built(builder(options)?.tls_certs_only([])),
+            made => made,
+        }?;
         Ok(Self { inner, timeout: options.timeout, patience: options.patience.clone(), calls: AtomicU64::new(0) })
     }
 

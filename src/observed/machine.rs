@@ -24,10 +24,11 @@ pub struct HostKey(String);
 impl HostKey {
     /// None unless it is an algorithm and a base64 text; a comment is dropped.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
+        let mut words = text.split_ascii_whitespace();
         let (algorithm, key) = (words.next()?, words.next()?);
         let known = algorithm.starts_with("ssh-") || algorithm.starts_with("ecdsa-");
-        let base64 = key.len() >= 16 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+        let base64 =
+            key.len() >= 16 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
         (known && base64).then(|| Self(format!("{algorithm} {key}")))
     }
 

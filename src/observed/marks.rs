@@ -20,6 +20,13 @@ macro_rules! marks {
             pub fn key(self) -> &'static str {
                 match self { $(Self::$name => $key),+ }
             }
+
+            pub fn of_key(key: &str) -> Option<Self> {
+                match key {
+                    $($key => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -147,10 +154,17 @@ pub struct Marks {
 impl Marks {
     /// The marks of a server of `controller`; none when the metadata is not ours by value.
     pub fn read(metadata: &BTreeMap<String, String>, controller: &ControllerId) -> Option<Self> {
-        let value = |mark: Mark| metadata.get(mark.key()).map(String::as_str);
-        if value(Mark::Controller) != Some(controller.as_str()) {
+        if metadata.get(Mark::Controller.key()).map(String::as_str) != Some(controller.as_str()) {
             return None;
         }
+        // One walk along the metadata in place of a search for each mark.
+        let mut values = [None; Mark::ALL.len()];
+        for (key, text) in metadata {
+            if let Some(place) = Mark::of_key(key).and_then(|mark| values.get_mut(mark as usize)) {
+                *place = Some(text.as_str());
+            }
+        }
+        let value = |mark: Mark| values.get(mark as usize).copied().flatten();
         // A time that cannot be read counts from the epoch for marks that only ever take a node down (used, failed), and
         // for those with a grace (lost, joining) the same: the mark itself is what a run of ours meant to write.
         let dated = |mark: Mark| {

@@ -69,7 +69,7 @@ impl ThisRun {
     }
 
     /// Creates of this run that still count although no list shows them.
-    pub fn unlisted<'a>(&'a self, listed: &'a BTreeSet<&str>, now: Timestamp) -> impl Iterator<Item = &'a Launched> {
+    pub fn unlisted<'a>(&'a self, listed: &BTreeSet<&str>, now: Timestamp) -> impl Iterator<Item = &'a Launched> {
         self.launched.iter().filter(move |launched| {
             !launched.listed
                 && !listed.contains(launched.name.as_str())

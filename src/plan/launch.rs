@@ -1,5 +1,6 @@
 //! New servers: who gets scarce room, where, and everything that the create call says.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -69,7 +70,8 @@ pub struct Room<'a> {
     per_run: u32,
     newest: BTreeMap<PoolName, Timestamp>,
     zones: BTreeMap<(PoolName, String), u32>,
-    names: BTreeSet<NodeName>,
+    /// Taken ones; gathered for the first new one, which most passes do not have.
+    names: OnceCell<BTreeSet<NodeName>>,
 }
 
 impl<'a> Room<'a> {
@@ -108,7 +110,7 @@ impl<'a> Room<'a> {
             per_run: desired.controller.limits.max_launches_per_run.saturating_sub(launched),
             newest,
             zones,
-            names: taken_names(observed),
+            names: OnceCell::new(),
         }
     }
 
@@ -253,7 +255,8 @@ impl<'a> Room<'a> {
         networks: Vec<NetworkId>,
         attempt: u32,
     ) -> Result<CreateServer, WaitsFor> {
-        let name = name::next(&self.desired.controller.id, &pool.name, self.now, &self.names).ok_or(WaitsFor::NextPass)?;
+        let taken = self.names.get_or_init(|| taken_names(self.observed));
+        let name = name::next(&self.desired.controller.id, &pool.name, self.now, taken).ok_or(WaitsFor::NextPass)?;
         let marks = BTreeMap::from([
             (Mark::Controller, self.desired.controller.id.to_string()),
             (Mark::Role, "node".to_owned()),
@@ -294,7 +297,9 @@ impl<'a> Room<'a> {
         load.launching += 1;
         self.per_run = self.per_run.saturating_sub(1);
         *self.launched_from.entry((create.pool.clone(), create.provider.clone())).or_default() += 1;
-        self.names.insert(create.name.clone());
+        if let Some(names) = self.names.get_mut() {
+            names.insert(create.name.clone());
+        }
         self.newest.insert(create.pool.clone(), self.now);
         if let Some(zone) = &create.availability_zone {
             *self.zones.entry((create.pool.clone(), zone.clone())).or_default() += 1;

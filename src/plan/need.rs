@@ -9,7 +9,7 @@ use crate::desired::Desired;
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName};
 use crate::node::{Joined, Node, State};
-use crate::observed::{Observed, ServerStatus};
+use crate::observed::{Launched, Observed, ServerStatus};
 
 /// A pool's nodes by what they count as: each node in exactly one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -104,7 +104,7 @@ pub fn counts(
             count.add(node);
         }
     }
-    for launched in observed.this_run.unlisted(&listed(observed), now) {
+    for launched in unlisted(observed, now) {
         if let Some(count) = counts.get_mut(&launched.pool) {
             count.coming += 1;
         }
@@ -115,13 +115,24 @@ pub fn counts(
 
 /// Idle drifted nodes that do not count as ready, a few of each pool.
 fn count_replaced(counts: &mut BTreeMap<PoolName, Counts>, joined: &Joined<'_>, drifted: &Drifted) {
+    let mut old: BTreeMap<&PoolName, u32> = BTreeMap::new();
+    for pool in joined.nodes.iter().filter(|node| drifted.contains_key(&node.server.id)).filter_map(Node::pool_name) {
+        *old.entry(pool).or_default() += 1;
+    }
     for (pool, counts) in counts {
-        let old = joined.nodes.iter().filter(|node| node.pool_name() == Some(pool) && drifted.contains_key(&node.server.id));
-        let old = u32::try_from(old.count()).unwrap_or(u32::MAX);
+        let old = old.get(pool).copied().unwrap_or_default();
         // Of a pool with more than it wants the surplus goes first, and that is the drifted.
         let over = counts.all_ready().saturating_sub(counts.want);
         counts.replaced = over.saturating_add(replaced_at_a_time(counts.want)).min(old);
     }
+}
+
+/// Creates of this run that no list shows yet. Most passes have none, and look up no names.
+fn unlisted(observed: &Observed, now: Timestamp) -> Vec<&Launched> {
+    if observed.this_run.launched.is_empty() {
+        return Vec::new();
+    }
+    observed.this_run.unlisted(&listed(observed), now).collect()
 }
 
 /// The names of all servers that a list shows.
@@ -160,7 +171,7 @@ pub fn loads(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: T
     for node in joined.nodes.iter().filter(|node| node.state.is_launching() || builds(node)) {
         loads.entry(node.provider.clone()).or_default().launching += 1;
     }
-    for launched in observed.this_run.unlisted(&listed(observed), now) {
+    for launched in unlisted(observed, now) {
         let load = loads.entry(launched.provider.clone()).or_default();
         load.servers += 1;
         load.launching += 1;

@@ -14,6 +14,9 @@ pub fn surplus(counts: &BTreeMap<PoolName, Counts>, joined: &Joined<'_>, drifted
     let mut going = BTreeSet::new();
     for (pool, counts) in counts {
         let over = counts.all_ready().saturating_sub(counts.want);
+        if over == 0 {
+            continue;
+        }
         let mut idle: Vec<&Node<'_>> =
             joined.nodes.iter().filter(|node| node.pool_name() == Some(pool) && is_idle(node)).collect();
         idle.sort_by_key(|node| (!drifted.contains_key(&node.server.id), node.server.created, node.name.clone()));

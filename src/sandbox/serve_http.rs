@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -36,6 +36,8 @@ pub struct HttpServer {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    /// Connections that were ever made.
+    connections: AtomicU64,
     /// Open connections, to be closed at the end.
     open: Mutex<BTreeMap<u64, TcpStream>>,
 }
@@ -57,6 +59,11 @@ impl Sandbox {
 impl HttpServer {
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections were ever made to it.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Keystone's, for `auth_url` in clouds.yaml.
@@ -90,6 +97,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, sandbox: &Sandbox) {
             return;
         }
         let Ok(stream) = stream else { continue };
+        shared.connections.fetch_add(1, Ordering::SeqCst);
         let Ok(copy) = stream.try_clone() else { continue };
         shared.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, copy);
         let (shared, sandbox) = (Arc::clone(shared), sandbox.clone());

@@ -1,25 +1,12 @@
 //! How many calls the real binary makes, counted where they arrive: an idle run's do not grow with the pools.
 
-use std::collections::BTreeMap;
-
 use poolkeeper::names::ProviderName;
 
-use crate::served::{Served, Shape};
-
-/// Calls of one service: of `cloud-0`, `ci-0` or the machines (`ssh`).
-type Calls = BTreeMap<String, usize>;
+use crate::served::{Calls, Served, Shape};
 
 /// What a command asks, by who is asked, and what it prints.
 fn counted(served: &Served, arguments: &[&str]) -> (Calls, String) {
-    served.world.with(|state| state.faults.record = Some(Vec::new()));
-    let said = served.done(arguments, "counted");
-    let mut calls = Calls::new();
-    for call in served.world.with(|state| state.faults.record.take()).unwrap_or_default() {
-        // `GET /os/cloud-0/compute/...`, `GET /jenkins/ci-0/...`, `ssh connect`.
-        let service = call.split('/').nth(2).unwrap_or("ssh");
-        *calls.entry(service.to_owned()).or_default() += 1;
-    }
-    (calls, said)
+    served.recorded(|| served.done(arguments, "counted"))
 }
 
 fn expected(shape: Shape, provider: usize, target: usize) -> Calls {
@@ -44,8 +31,12 @@ fn an_idle_run_makes_three_calls_a_provider_and_one_a_target() {
         assert!(said.contains("nothing to do"), "{said}");
         assert_eq!(first, expected(shape, 5, 1), "{shape:?}: the first run");
         for command in [["plan"].as_slice(), &["apply", "--yes"]] {
+            let before = served.http.connections();
             let (calls, said) = counted(&served, command);
             assert!(said.contains("nothing to do"), "{said}");
+            // A connection is used again: servers and images of a provider come side by side, all else after one another.
+            let connections = usize::try_from(served.http.connections() - before).expect("a few");
+            assert!(connections <= 2 * shape.providers + shape.targets, "{shape:?}: {connections} connections");
             assert_eq!(calls, expected(shape, 3, 1), "{shape:?}: {command:?}");
         }
     }

@@ -14,7 +14,8 @@ use poolkeeper::run::{Audience, Ended, Options, Outside, run};
 use poolkeeper::sandbox::{ActFault, AgentFate, BuildFate, Fate, Generation, Sandbox};
 use poolkeeper::world::ActErrorKind;
 
-use crate::scene::{PROVIDER, Scene, audited};
+use crate::audited::audited;
+use crate::scene::{PROVIDER, Scene};
 
 fn filled(min_ready: u32) -> Scene {
     let mut scene = Scene::new(Generation::J2_462);

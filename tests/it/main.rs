@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails by panicking, as the test does")]
 
 #[cfg(feature = "sandbox")]
+mod audited;
 mod calls;
 mod cli;
 #[cfg(feature = "sandbox")]

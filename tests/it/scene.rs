@@ -15,10 +15,11 @@ use poolkeeper::execute::{ChainResult, Surroundings, execute};
 use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
 use poolkeeper::observe::observe;
 use poolkeeper::observed::{Ask, Observed, Server, ThisRun};
-use poolkeeper::plan::audit::audit;
-use poolkeeper::plan::{Chain, Plan, plan};
+use poolkeeper::plan::{Chain, Plan};
 use poolkeeper::run::{Audience, Options, Outside, Summary, run};
 use poolkeeper::sandbox::{Generation, Sandbox};
+
+use crate::audited::{audited, planned};
 
 pub(crate) const PROVIDER: &str = "eqiad";
 pub(crate) const TARGET: &str = "contint1001";
@@ -143,36 +144,6 @@ impl Audience for Scene {
     fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
 }
 
-/// The rules that no plan may break.
-#[track_caller]
-pub(crate) fn audited(desired: &Desired, observed: &Observed, plan: &Plan, now: Timestamp) {
-    let offences = audit(desired, observed, plan, now);
-    assert!(offences.is_empty(), "{offences:?}: {:#?}", brief(plan));
-}
-
-/// A plan as every test makes it: audited.
-#[track_caller]
-pub(crate) fn planned(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    let plan = plan(desired, observed, now);
-    audited(desired, observed, &plan, now);
-    plan
-}
-
-/// Says yes to every plan, once it is audited.
-pub(crate) struct Yes<'a>(pub(crate) &'a Desired);
-
-impl Audience for Yes<'_> {
-    fn looked(&self, observed: &Observed, plan: &Plan, now: Timestamp) {
-        audited(self.0, observed, plan, now);
-    }
-
-    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
-        true
-    }
-
-    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
-}
-
 pub(crate) fn desired(lock_file: PathBuf) -> Desired {
     let minutes = SignedDuration::from_mins;
     let provider = Provider {
@@ -251,13 +222,4 @@ fn pool() -> Pool {
         max_ready_age: None,
         paused: None,
     }
-}
-
-/// A plan's chains, a line each.
-pub(crate) fn brief(plan: &Plan) -> Vec<String> {
-    let line = |chain: &Chain| {
-        let acts: Vec<&str> = chain.actions.iter().map(|action| action.act.kind()).collect();
-        format!("{:?} {}: {} ({})", chain.verb, chain.subject.name, acts.join(", "), chain.because)
-    };
-    plan.chains.iter().map(line).collect()
 }

@@ -1,5 +1,6 @@
 //! A served world of any size with a directory to use it, and the real binary as a child process against it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use poolkeeper::sandbox::{Delays, Generation, Sandbox};
 use poolkeeper::settings::now;
 use secrecy::ExposeSecret as _;
 
-use crate::scene::{Yes, planned};
+use crate::audited::{Yes, planned};
 
 /// How much of everything there is. A pool uses all providers, and the targets in turn.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +32,14 @@ pub(crate) struct Shape {
     pub(crate) min_ready: u32,
 }
 
+/// Calls of one service: of `cloud-0`, `ci-0` or the machines (`ssh`).
+pub(crate) type Calls = BTreeMap<String, usize>;
+
 pub(crate) struct Served {
     pub(crate) world: Sandbox,
     pub(crate) desired: Desired,
+    pub(crate) http: HttpServer,
     directory: tempfile::TempDir,
-    _http: HttpServer,
     _ssh: SshServer,
 }
 
@@ -51,7 +55,7 @@ impl Served {
         world.set_delays(DELAYS);
         let (http, ssh) = (world.serve_http().expect("a port"), world.serve_ssh().expect("a port"));
         let desired = write(directory.path(), shape, &world, (&http, &ssh));
-        Self { world, desired, directory, _http: http, _ssh: ssh }
+        Self { world, desired, http, directory, _ssh: ssh }
     }
 
     /// The binary, with nothing of our own environment.
@@ -66,7 +70,7 @@ impl Served {
             .env("SSL_CERT_FILE", "/dev/null")
             .env("SSL_CERT_DIR", "/dev/null")
             .arg("--desired-state")
-            .arg(self.path("desired-state"))
+            .arg(self.desired_state())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -80,6 +84,23 @@ impl Served {
         let (out, talk) = (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr));
         assert!(status.success() && talk.is_empty(), "{when}: {arguments:?}: {status}\n{out}{talk}");
         out
+    }
+
+    pub(crate) fn desired_state(&self) -> PathBuf {
+        self.path("desired-state")
+    }
+
+    /// The calls that arrive while `work` is done, by who is asked.
+    pub(crate) fn recorded<R>(&self, work: impl FnOnce() -> R) -> (Calls, R) {
+        self.world.with(|state| state.faults.record = Some(Vec::new()));
+        let result = work();
+        let mut calls = Calls::new();
+        for call in self.world.with(|state| state.faults.record.take()).unwrap_or_default() {
+            // `GET /os/cloud-0/compute/...`, `GET /jenkins/ci-0/...`, `ssh connect`.
+            let service = call.split('/').nth(2).unwrap_or("ssh");
+            *calls.entry(service.to_owned()).or_default() += 1;
+        }
+        (calls, result)
     }
 
     fn path(&self, name: &str) -> PathBuf {

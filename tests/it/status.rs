@@ -9,7 +9,8 @@ use poolkeeper::report::style::Style;
 use poolkeeper::report::waits::waits_text;
 use poolkeeper::sandbox::{Fate, Generation, SshFate};
 
-use crate::scene::{PROVIDER, Scene, planned};
+use crate::audited::planned;
+use crate::scene::{PROVIDER, Scene};
 
 fn status(scene: &Scene, format: Format) -> String {
     let mut out = Vec::new();

@@ -9,7 +9,7 @@ use poolkeeper::observed::Mark;
 use rules::{Files, faults};
 
 /// Where tracked text lies. Data recorded from services, and what a build leaves, is nobody's prose.
-const ROOTS: &[&str] = &["desired-state", "src", "tests", "docs", "systemd-timers", "tools", ".ci"];
+const ROOTS: &[&str] = &["desired-state", "src", "tests", "benches", "docs", "systemd-timers", "tools", ".ci"];
 const SKIPPED: &[&str] = &["fixtures", "__pycache__", "target"];
 
 fn read(root: &Path, folder: &Path, files: &mut Files) {

@@ -17,7 +17,7 @@ use poolkeeper::run::{Options, Outside, run};
 use poolkeeper::sandbox::stage::Stage;
 use poolkeeper::sandbox::{Drop, Generation};
 
-use crate::scene::{Yes, planned};
+use crate::audited::{Yes, planned};
 
 struct Deployment {
     stage: Stage,

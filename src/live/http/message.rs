@@ -184,12 +184,21 @@ impl Response {
 
     /// The body read as `T`. The error says where it broke and shows the body's start, or says that it is HTML.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
-        serde_json::from_slice(&self.body).map_err(|error| {
+        read_json(&self.body).map_err(|error| {
             if self.is_html() {
                 return format!("HTML instead of JSON: {}", log::html_title(&self.text()));
             }
             format!("not the expected JSON: {error}; it begins with: {}", log::body_start(&self.body))
         })
+    }
+}
+
+/// JSON as `T`. Whether a body is UTF-8 is asked once for the whole of it: for each text in it, it is a tenth of a long list's cost.
+pub fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        // Its error says where.
+        Err(_) => serde_json::from_slice(body),
     }
 }
 

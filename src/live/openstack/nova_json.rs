@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::desired::Family;
+use crate::live::http::read_json;
 use crate::names::{ImageId, ServerId};
 use crate::observed::{Address, AddressKind, Headroom, Quota, Server, ServerStatus};
 
@@ -48,7 +49,7 @@ pub(super) fn has_next(links: &[Link]) -> bool {
 
 /// The servers of one page, as the client reads it: for measurements.
 pub fn servers_of_page(json: &[u8]) -> Result<Vec<Server>, String> {
-    let answer: ServersAnswer = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let answer: ServersAnswer = read_json(json).map_err(|error| error.to_string())?;
     Ok(answer.read()?.0)
 }
 

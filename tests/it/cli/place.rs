@@ -18,7 +18,7 @@ use poolkeeper::sandbox::{Generation, HttpFault, HttpFaultAnswer};
 use poolkeeper::settings::now;
 use secrecy::ExposeSecret as _;
 
-use crate::scene::Yes;
+use crate::audited::Yes;
 
 /// Texts are wrapped with the directory's name in them: it has the same length on every machine.
 const ROOT: &str = "/tmp";

@@ -9,7 +9,7 @@ use poolkeeper::observed::{Gap, Mark, Observed, Server, Source};
 use poolkeeper::plan::{Act, Plan};
 
 use super::drive::Drive;
-use crate::scene::planned;
+use crate::audited::planned;
 
 impl Drive {
     /// What holds at any time.

@@ -14,7 +14,7 @@ use poolkeeper::plan::{Chain, Plan, WaitsFor, plan};
 use poolkeeper::run::{Audience, Options, Outside, run};
 use poolkeeper::sandbox::{Drop as Dropped, Sandbox, State};
 
-use crate::scene::{audited, brief, planned};
+use crate::audited::{audited, brief, planned};
 
 use super::deployment::{Shape, pool_name};
 use super::events::{Deed, Event, Kind, Pick};
