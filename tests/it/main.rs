@@ -6,6 +6,8 @@ mod calls;
 mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
+#[cfg(feature = "sandbox")]
+mod floating;
 mod holds;
 mod http;
 mod http_server;
@@ -19,6 +21,7 @@ mod machine;
 mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
+mod openstack_floating;
 #[cfg(feature = "sandbox")]
 mod progress;
 #[cfg(feature = "sandbox")]
