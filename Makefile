@@ -1,5 +1,5 @@
 # The verbs of this repository. Each is one command; none leaves anything outside target/ (and the lab's own directory).
-.PHONY: help demo test e2e deps
+.PHONY: help demo test e2e mutants deps
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile
@@ -16,6 +16,9 @@ test: deps ## everything that needs no network and no root
 
 e2e: deps ## the real binary against a real OpenStack and CI server in the lab (Debian 12, root, 20 minutes at most)
 	tests/lab/e2e.sh
+
+mutants: deps ## takes each rule of tests/mutations/list.txt out and demands a red test (python3; half an hour)
+	tools/mutants
 
 deps: ## what a build needs beside a Rust toolchain; silent when it is there
 	@tools/deps

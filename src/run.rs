@@ -56,6 +56,8 @@ impl std::fmt::Debug for Outside<'_> {
 
 /// Who is told, and asked.
 pub trait Audience: Sync {
+    /// Of what every pass saw and would do, before `approve`.
+    fn looked(&self, _observed: &Observed, _plan: &Plan, _now: Timestamp) {}
     /// Whether a person is asked before this plan is carried out. The lock is let go meanwhile, and what is there is looked at
     /// again once there is an answer: others go on, and nobody knows how long a person reads.
     fn asks(&self, _plan: &Plan) -> bool {
@@ -123,7 +125,8 @@ pub fn run(
             result => result?,
         };
         let observed = observe(world, desired, &this_run, outside.clock);
-        let mut plan = plan(desired, &observed, (outside.clock)()).only(&options.pools);
+        let now = (outside.clock)();
+        let mut plan = plan(desired, &observed, now).only(&options.pools);
         this_run.note_listed(&listed(&observed));
         note_looks(&mut this_run, &observed, (outside.clock)());
         this_run.healthy_at_start.get_or_insert(plan.healthy);
@@ -131,6 +134,7 @@ pub fn run(
             plan = Approved::within(approved, plan, &this_run);
         }
         summary.passes += 1;
+        audience.looked(&observed, &plan, now);
         let asks = audience.asks(&plan);
         let mut lock = Some(lock);
         if asks {

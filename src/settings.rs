@@ -21,6 +21,8 @@ pub struct Settings {
     pub talk: Style,
     /// A person can answer: standard input and output are terminals.
     pub terminal: bool,
+    /// Something may turn while a person waits: both outputs are a terminal that can, and no log runs through it.
+    pub lively: bool,
     pub env: Environment,
 }
 
@@ -50,6 +52,8 @@ impl Settings {
         let vars = variables();
         let stdout = std::io::stdout().is_terminal();
         let colour = |terminal: bool| terminal && vars.get("NO_COLOR").is_none_or(String::is_empty);
+        let stderr = std::io::stderr().is_terminal();
+        let dumb = vars.get("TERM").is_none_or(|term| term == "dumb");
         let terminal = stdout && std::io::stdin().is_terminal();
         let screen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let told = vars.get("COLUMNS").and_then(|columns| columns.parse().ok());
@@ -58,8 +62,9 @@ impl Settings {
             desired_state: global.desired_state.clone(),
             verbose: global.verbose,
             style: Style { colour: colour(stdout), width },
-            talk: Style { colour: colour(std::io::stderr().is_terminal()), width },
+            talk: Style { colour: colour(stderr), width },
             terminal,
+            lively: stdout && stderr && !dumb && global.verbose == 0,
             // A timer must not read a file that lies about.
             env: Environment::of(&vars, terminal.then(|| ".".into())),
         }

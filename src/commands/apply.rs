@@ -14,7 +14,8 @@ use crate::observed::Gap;
 use crate::plan::{Chain, Plan};
 use crate::report::gaps::{gaps_text, is_same};
 use crate::report::plan_text::{nothing_to_do, plan_text};
-use crate::report::progress::{chain_lines, done_line, waits_lines};
+use crate::report::progress::{chain_lines, done_line, folded, waits_lines};
+use crate::report::spinner::Spinner;
 use crate::report::style::Style;
 use crate::run::{Audience, Ended, Options, Outside, Summary, run, sleep};
 use crate::settings::{Settings, now};
@@ -56,8 +57,9 @@ pub fn apply(
         within_approved: !args.yes,
     };
     let Console { out, answers, stopped, calls } = console;
-    let inner = Inner { out, answers, approved: args.yes, gaps: Vec::new() };
-    let talk = Talk { style: settings.style, inner: Mutex::new(inner) };
+    let spinner = settings.lively.then(|| Spinner::new(settings.style.width));
+    let inner = Inner { out, answers, approved: args.yes, gaps: Vec::new(), spinner };
+    let talk = Talk { style: settings.style, folds: settings.terminal, inner: Mutex::new(inner) };
     let began = now();
     let outside = Outside { clock: &now, pause: &sleep, stopped };
     let summary = run(desired, world, &options, outside, &talk)?;
@@ -76,6 +78,8 @@ fn code(summary: &Summary) -> u8 {
 
 struct Talk<'a> {
     style: Style,
+    /// A line that is longer than the terminal is folded; a journal's never is.
+    folds: bool,
     inner: Mutex<Inner<'a>>,
 }
 
@@ -86,6 +90,19 @@ struct Inner<'a> {
     approved: bool,
     /// Said already: a gap that stays is said once a run.
     gaps: Vec<Gap>,
+    spinner: Option<Spinner>,
+}
+
+impl Inner<'_> {
+    /// A reader that went away (`| head`) must not stop what is under way.
+    fn say(&mut self, text: &str) {
+        let out = &mut self.out;
+        let mut write = || drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        match &self.spinner {
+            Some(spinner) => spinner.suspend(write),
+            None => write(),
+        }
+    }
 }
 
 impl<'a> Talk<'a> {
@@ -97,21 +114,27 @@ impl<'a> Talk<'a> {
         }
     }
 
+    fn fold(&self, text: String) -> String {
+        if self.folds { folded(&text, self.style.width) } else { text }
+    }
+
     fn end(&self, summary: &Summary, calls: u64, took: jiff::SignedDuration) -> anyhow::Result<()> {
         let mut inner = self.inner();
+        if let Some(spinner) = &mut inner.spinner {
+            spinner.clear();
+        }
         match &summary.last {
             Some(plan) if summary.ended == Some(Ended::Declined) => {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
             Some(plan) if summary.passes == 1 && plan.is_empty() => {
-                inner.out.write_all(waits_lines(plan, self.style).as_bytes())?;
-                inner.out.write_all(nothing_to_do(plan).as_bytes())?;
+                inner.out.write_all(self.fold(waits_lines(plan, self.style) + &nothing_to_do(plan)).as_bytes())?;
             }
             Some(plan) => {
-                inner.out.write_all(waits_lines(plan, self.style).as_bytes())?;
-                inner.out.write_all(done_line(summary, calls, took).as_bytes())?;
+                let text = waits_lines(plan, self.style) + &done_line(summary, calls, took);
+                inner.out.write_all(self.fold(text).as_bytes())?;
             }
-            None => inner.out.write_all(done_line(summary, calls, took).as_bytes())?,
+            None => inner.out.write_all(self.fold(done_line(summary, calls, took)).as_bytes())?,
         }
         Ok(())
     }
@@ -128,18 +151,19 @@ impl Audience for Talk<'_> {
         if inner.approved || plan.is_empty() {
             let new: Vec<Gap> =
                 plan.gaps.iter().filter(|gap| !inner.gaps.iter().any(|said| is_same(said, gap))).cloned().collect();
-            drop(inner.out.write_all(gaps_text(&new, self.style).as_bytes()));
+            inner.say(&gaps_text(&new, self.style));
             inner.gaps.extend(new);
+            if let Some(spinner) = &mut inner.spinner {
+                spinner.show(&plan.waits);
+            }
             return true;
         }
-        drop(inner.out.write_all(plan_text(plan, self.style).as_bytes()));
-        drop(inner.out.write_all(b"\nApply? [y/N] "));
-        drop(inner.out.flush());
+        inner.say(&format!("{}\nApply? [y/N] ", plan_text(plan, self.style)));
         let mut answer = String::new();
         let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());
         if !answer.ends_with('\n') {
             // Its end instead of an answer: the cursor still stands behind the question.
-            drop(inner.out.write_all(b"\n"));
+            inner.say("\n");
         }
         inner.approved = read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes");
         inner.approved
@@ -147,9 +171,6 @@ impl Audience for Talk<'_> {
 
     fn chain(&self, chain: &Chain, result: &ChainResult) {
         let text = chain_lines(chain, result, self.style);
-        let mut inner = self.inner();
-        // A reader that went away (`| head`) must not stop what is under way.
-        drop(inner.out.write_all(text.as_bytes()));
-        drop(inner.out.flush());
+        self.inner().say(&self.fold(text));
     }
 }

@@ -69,6 +69,11 @@ impl Node<'_> {
         Times { created: self.server.created, launched: self.server.launched }
     }
 
+    /// Held, or was: a person has been in it.
+    pub fn is_a_persons(&self) -> bool {
+        self.marks.hold.is_some() || self.server.locked == Some(true)
+    }
+
     pub fn target(&self) -> Option<&TargetName> {
         self.marks.target.as_ref()
     }
@@ -155,7 +160,7 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
         }
     }
     state::derive(desired, &mut nodes, now);
-    let lone_agents = lone_agents(desired, observed, &nodes);
+    let lone_agents = lone_agents(desired, observed);
     Joined { nodes, lone_agents, ghosts: ghosts(desired, observed), foreign }
 }
 
@@ -236,12 +241,14 @@ fn agent_of<'a>(observed: &'a Observed, marks: &Marks, name: &str) -> AgentSight
     }
 }
 
-/// Agents whose name is ours and whose server is in no list. Only when every provider was seen: else it may be there.
-fn lone_agents<'a>(desired: &Desired, observed: &'a Observed, nodes: &[Node<'_>]) -> Vec<LoneAgent<'a>> {
+/// Agents whose name is ours and whose server is in no list, ours by its marks or not: somebody may have taken its marks off.
+/// Only when every provider was seen: else it may be there.
+fn lone_agents<'a>(desired: &Desired, observed: &'a Observed) -> Vec<LoneAgent<'a>> {
     if observed.lists.providers.values().any(Result::is_err) {
         return Vec::new();
     }
-    let with_server: BTreeSet<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let servers = observed.lists.providers.values().flatten().flat_map(|list| &list.servers);
+    let with_server: BTreeSet<&str> = servers.map(|server| server.name.as_str()).collect();
     let coming: BTreeSet<&str> = observed.this_run.names.iter().map(NodeName::as_str).collect();
     let mut lone = Vec::new();
     for (target, list) in &observed.lists.targets {

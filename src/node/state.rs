@@ -1,15 +1,15 @@
 //! Each node's state: the table of docs/architecture.md, row by row; the first row that fits.
 
+mod used;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::join::{AgentSight, Node};
 use super::mass_offline::mass_offline;
 use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
-use crate::desired::{Desired, HostKeys, Pool, Provider, UsedWhen};
-use crate::observed::{
-    AgentMark, Computer, HostKey, MachineFacts, MachineSight, OfflineCause, ScriptState, ServerStatus, WorkspaceSight,
-};
+use crate::desired::{Desired, HostKeys, Pool, Provider};
+use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -67,8 +67,8 @@ pub enum KeptWhy {
     Status(String),
     /// Marked offline by a person.
     Person(String),
-    /// An agent of its name is online although its server looks lost, or the reverse.
-    Gap,
+    /// Ours, but of no pool that can be read: an alien.
+    NoPool,
 }
 
 /// Fills in every node's state.
@@ -99,20 +99,24 @@ impl Rules<'_, '_> {
         if let Some(state) = self.held().or_else(|| node.marks.retire.clone().map(State::Retiring)) {
             return state;
         }
+        if node.marks.pool.is_none() {
+            return State::Kept(KeptWhy::NoPool);
+        }
         if let Some(state) = self.by_status() {
             return state;
         }
-        match node.marks.agent {
-            None => self.before_agent(),
-            Some(AgentMark::Joining(at)) => self.joining(at),
-            Some(AgentMark::Joined) => self.joined(),
+        match (&node.marks.agent, node.agent) {
+            // Of two writers at one time Nova keeps one's marks: that it was registered, its agent tells as well.
+            (None, AgentSight::Seen(_)) | (Some(AgentMark::Joined), _) => self.joined(),
+            (None, AgentSight::Absent | AgentSight::Gap) => self.before_agent(),
+            (Some(AgentMark::Joining(at)), _) => self.joining(*at),
         }
     }
 
     /// Any executor at work, and its channel up or not lost for longer than the grace.
     fn is_busy(&self) -> bool {
         let Some(agent) = self.node.agent.computer() else { return false };
-        agent.busy && (!agent.channel_lost() || self.lost_until().is_none_or(|until| self.now < until))
+        agent.busy && (!agent.channel_surely_lost() || self.lost_until().is_none_or(|until| self.now < until))
     }
 
     fn lost_until(&self) -> Option<Timestamp> {
@@ -141,16 +145,20 @@ impl Rules<'_, '_> {
         if let Some(mark) = &marks.failed {
             return failed(FailedWhy::Marked(mark.text.clone()));
         }
+        if server.status == ServerStatus::Error {
+            return failed(FailedWhy::Error(server.fault.clone().unwrap_or_default()));
+        }
+        if matches!(self.node.machine, Some(MachineSight::OtherKey { .. })) {
+            return failed(FailedWhy::OtherHostKey);
+        }
         match &server.status {
-            ServerStatus::Error => failed(FailedWhy::Error(server.fault.clone().unwrap_or_default())),
-            ServerStatus::Active if matches!(self.node.machine, Some(MachineSight::OtherKey { .. })) => {
-                failed(FailedWhy::OtherHostKey)
-            }
             ServerStatus::Active => None,
             ServerStatus::Shutoff | ServerStatus::Paused | ServerStatus::Suspended => Some(self.lost()),
-            ServerStatus::Build | ServerStatus::Deleted | ServerStatus::SoftDeleted | ServerStatus::Other(_) => {
-                Some(State::Kept(KeptWhy::Status(server.status.as_str().to_owned())))
-            }
+            ServerStatus::Build
+            | ServerStatus::Error
+            | ServerStatus::Deleted
+            | ServerStatus::SoftDeleted
+            | ServerStatus::Other(_) => Some(State::Kept(KeptWhy::Status(server.status.as_str().to_owned()))),
         }
     }
 
@@ -160,15 +168,14 @@ impl Rules<'_, '_> {
 
     /// No agent mark: what the machine shows.
     fn before_agent(&self) -> State {
-        if self.node.agent.computer().is_some() {
-            // Somebody registered it by hand, or a mark was lost: it is not ours to take down while it is there.
-            return State::Kept(KeptWhy::Gap);
-        }
         let (Some(pool), Some(provider)) = (self.node.pool, self.provider()) else {
             return State::Retiring("its pool was removed".to_owned());
         };
         if self.node.lacks_floating_ip(provider) {
             return self.without_floating_ip(pool, provider);
+        }
+        if self.node.address(provider).is_none() {
+            return self.no_ssh(pool, provider, "Nova shows no address to reach it at");
         }
         let facts = match self.node.machine {
             Some(MachineSight::Up { key, facts }) => match facts {
@@ -233,6 +240,7 @@ impl Rules<'_, '_> {
         let AgentSight::Seen(agent) = self.node.agent else {
             return match self.node.agent {
                 AgentSight::Absent => State::ToRegister,
+                AgentSight::Gap if self.node.marks.used.is_some() => self.joined(),
                 AgentSight::Gap | AgentSight::Seen(_) => State::Joining { start: false },
             };
         };
@@ -241,7 +249,12 @@ impl Rules<'_, '_> {
         }
         let timeout = self.node.pool.map(|pool| pool.online_timeout);
         match timeout {
-            Some(within) if since(at, self.now) > within && !self.mass => State::Failed(FailedWhy::NotOnline { within }),
+            Some(within) if since(at, self.now) > within => {
+                if self.mass {
+                    return State::MassOffline;
+                }
+                State::Failed(FailedWhy::NotOnline { within })
+            }
             Some(_) | None => State::Joining {
                 start: matches!(self.node.machine, Some(MachineSight::Up { facts: Some(facts), .. }) if !facts.agent_running),
             },
@@ -275,57 +288,6 @@ impl Rules<'_, '_> {
         if agent.offline { self.lost() } else { State::Ready }
     }
 
-    fn used(&self, agent: &Computer) -> Option<UsedWhy> {
-        let marks = &self.node.marks;
-        if let Some(used) = &marks.used {
-            return Some(UsedWhy::Marked(used.text.clone()));
-        }
-        if agent.temporarily_offline
-            && let Some(cause) = &agent.cause
-        {
-            let gearman = self.node.pool.is_none_or(|pool| pool.used_when.contains(&UsedWhen::Gearman));
-            if cause.is_gearman() && gearman {
-                return Some(UsedWhy::Gearman);
-            }
-            if cause.is_ours() {
-                return Some(UsedWhy::OurMark);
-            }
-            if let Some(text) = self.message(cause) {
-                return Some(UsedWhy::Message(text.to_owned()));
-            }
-        }
-        let single_use = self.node.pool.is_none_or(|pool| pool.single_use);
-        if !agent.online() || !single_use {
-            return None;
-        }
-        let worked_in = matches!(
-            self.node.machine,
-            Some(MachineSight::Up { facts: Some(MachineFacts { workspace: Some(WorkspaceSight::Used), .. }), .. })
-        );
-        let seen_busy = marks.busy.is_some().then_some(UsedWhy::SeenBusy);
-        seen_busy.or_else(|| worked_in.then_some(UsedWhy::Workspace))
-    }
-
-    /// When a Pipeline's return is given up; none: nothing can come back to this node. A queue that was not seen may have it.
-    fn resumes_until(&self) -> Option<Timestamp> {
-        let (node, marks) = (self.node, &self.node.marks);
-        let (busy, now) = (&marks.busy.as_ref()?.text, node.session?);
-        // A controller that tells no session (Hudson) resumes nothing.
-        if busy == now || busy == "-" || node.resuming == Some(false) {
-            return None;
-        }
-        let since = marks.used.as_ref().map_or(self.now, |used| used.at);
-        Some(later(since, self.desired.controller.lost_grace)).filter(|until| self.now < *until)
-    }
-
-    /// The text of a mark that the pool looks for.
-    fn message<'c>(&self, cause: &'c OfflineCause) -> Option<&'c str> {
-        let wanted = self.node.pool.into_iter().flat_map(|pool| &pool.used_when);
-        let mut patterns = wanted.filter_map(|when| if let UsedWhen::Message(pattern) = when { Some(pattern) } else { None });
-        // The raw text comes before Jenkins' own words around it, in which a user's name may stand.
-        patterns.find_map(|pattern| cause.texts().find(|text| pattern.is_in(text)))
-    }
-
     fn offline_by_somebody(&self, agent: &Computer) -> State {
         let cause = agent.cause.as_ref();
         let Some(monitor) = cause.and_then(|cause| cause.monitor()) else {
@@ -345,13 +307,16 @@ impl Rules<'_, '_> {
         if self.mass {
             return State::MassOffline;
         }
-        let until = self.lost_until();
-        if until.is_none_or(|until| self.now < until) {
+        let (until, marks) = (self.lost_until(), &self.node.marks);
+        // Behind a gap nobody knows whether most of its target's agents are missing with it.
+        let unseen = self.node.agent == AgentSight::Gap && marks.agent.is_some();
+        if unseen || until.is_none_or(|until| self.now < until) {
             return State::Lost { until };
         }
-        let marks = &self.node.marks;
-        match (&marks.used, &marks.busy) {
-            (Some(used), _) => State::Used(UsedWhy::Marked(used.text.clone())),
+        let used = marks.used.as_ref().map(|used| UsedWhy::Marked(used.text.clone()));
+        let used = used.or_else(|| self.used(self.node.agent.computer()?));
+        match (used, &marks.busy) {
+            (Some(why), _) => State::Used(why),
             (None, Some(_)) => State::Used(UsedWhy::SeenBusy),
             (None, None) => State::Failed(FailedWhy::Lost),
         }

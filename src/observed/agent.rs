@@ -102,8 +102,15 @@ impl Computer {
         self.num_executors == 0 && self.offline
     }
 
-    /// Its channel is lost while nobody marked it, or the loss hides the mark.
+    /// Offline without anybody's mark, whatever the cause, or a lost channel hides the mark.
     pub fn channel_lost(&self) -> bool {
-        self.offline && self.cause.as_ref().map_or(!self.temporarily_offline, OfflineCause::is_lost_channel)
+        self.offline && (!self.temporarily_offline || self.cause.as_ref().is_some_and(OfflineCause::is_lost_channel))
+    }
+
+    /// The same, and nothing else looks like it: a monitor's mark of a version without classes is temporarily offline
+    /// without a word, too, and the build on it runs.
+    pub fn channel_surely_lost(&self) -> bool {
+        let told = self.cause.as_ref().is_some_and(|cause| cause.class.is_some());
+        self.channel_lost() && (!self.temporarily_offline || told)
     }
 }

@@ -47,11 +47,16 @@ impl Server {
 
     /// It would take metadata, were it not for a lock.
     pub fn is_settled(&self) -> bool {
-        self.task.is_none()
-            && matches!(
-                self.status,
-                ServerStatus::Active | ServerStatus::Paused | ServerStatus::Suspended | ServerStatus::Shutoff
-            )
+        self.task.is_none() && self.is_steady()
+    }
+
+    /// It takes none only because of what Nova is doing with it now.
+    pub fn is_at_a_task(&self) -> bool {
+        self.task.is_some() && self.is_steady() && self.locked != Some(true)
+    }
+
+    fn is_steady(&self) -> bool {
+        matches!(self.status, ServerStatus::Active | ServerStatus::Paused | ServerStatus::Suspended | ServerStatus::Shutoff)
     }
 
     /// The address that SSH and Jenkins use.

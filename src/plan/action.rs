@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::{Because, Expects};
 use crate::desired::{AgentMode, Digest, ScriptDir, UserData};
 use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, NodeName, PoolName, PortId, ProviderName, ServerId, TargetName};
@@ -80,6 +82,8 @@ pub struct CreateServer {
     pub image: ImageId,
     /// For people.
     pub image_name: String,
+    /// For people: how old the image is.
+    pub image_age: SignedDuration,
     pub flavor: FlavorId,
     pub flavor_name: String,
     /// Empty: Nova chooses.

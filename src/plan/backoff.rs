@@ -12,7 +12,7 @@ use crate::observed::{AgentMark, ThisRun};
 /// The first wait: long enough for a passing fault of the cloud, short enough that a person who mends it sees the next try.
 const FIRST: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait: a pool that is mended at night fills within half an hour by itself.
-const LONGEST: SignedDuration = SignedDuration::from_mins(30);
+pub const LONGEST: SignedDuration = SignedDuration::from_mins(30);
 
 /// Where a pool stands in a provider where machines failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -193,7 +193,7 @@ fn agent_holds(is: AgentIs, agent: Option<&Computer>) -> Result<(), Stale> {
         (AgentIs::Unmarked, Some(agent)) if agent.temporarily_offline => Err(Stale::AgentMarked),
         (AgentIs::MarkedByUs, Some(agent)) if !agent.marked_by_us() => Err(Stale::AgentNotMarked),
         (AgentIs::Removable, Some(agent)) if agent.busy => Err(Stale::AgentBusy),
-        (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_lost() => Err(Stale::AgentBusy),
+        (AgentIs::GivenUp, Some(agent)) if agent.busy && !agent.channel_surely_lost() => Err(Stale::AgentBusy),
         (AgentIs::Removable | AgentIs::GivenUp, Some(agent)) if agent.online() => Err(Stale::AgentOnline),
         (AgentIs::Absent | AgentIs::Removable | AgentIs::GivenUp, None)
         | (

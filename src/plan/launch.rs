@@ -9,6 +9,7 @@ use super::floating;
 use super::need::{Counts, Load};
 use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
+use crate::desired::units::since;
 use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider, near};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
 use crate::node::{Joined, name};
@@ -271,6 +272,7 @@ impl<'a> Room<'a> {
             name,
             image: image.id.clone(),
             image_name: image.name.clone(),
+            image_age: since(image.created, self.now),
             flavor: flavor.id.clone(),
             flavor_name: flavor.name.clone(),
             networks,

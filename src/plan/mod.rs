@@ -3,6 +3,7 @@
 pub mod action;
 pub mod approved;
 pub mod asks;
+pub mod audit;
 pub mod backoff;
 pub mod brakes;
 pub mod drift;
@@ -145,7 +146,6 @@ impl WaitsFor {
             | Self::Deletion
             | Self::LaterPass
             | Self::NextPass
-            | Self::Replacement(_)
             | Self::LaunchesAtATime { .. } => true,
             Self::Build
             | Self::Person(_)
@@ -159,8 +159,9 @@ impl WaitsFor {
             | Self::Limit
             | Self::Quota(_)
             | Self::BackOff { .. }
-            // The machine's own wait tells whether it moves.
+            // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
+            | Self::Replacement(_)
             | Self::NoImage(_)
             | Self::NoFlavor { .. }
             | Self::NoNetwork { .. }

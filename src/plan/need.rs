@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::drift::{Drifted, replaced_at_a_time};
 use crate::desired::Desired;
+use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName};
 use crate::node::{Joined, Node, State};
-use crate::observed::Observed;
+use crate::observed::{Observed, ServerStatus};
 
 /// A pool's nodes by what they count as: each node in exactly one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -55,8 +56,15 @@ impl Counts {
     }
 
     fn add(&mut self, node: &Node<'_>) {
+        let marks = &node.marks;
+        let failed = marks.failed.is_some() || node.server.status == ServerStatus::Error;
+        let kept = node.is_a_persons() || matches!(node.server.status, ServerStatus::Other(_));
         let field = match &node.state {
             State::Ready => &mut self.ready,
+            // Where a busy node counts as ready since it comes back, one that will not does not.
+            State::Busy if self.busy_counts && kept => &mut self.held,
+            State::Busy if self.busy_counts && failed => &mut self.failed,
+            State::Busy if self.busy_counts && (marks.used.is_some() || marks.retire.is_some()) => &mut self.used,
             State::Busy => &mut self.busy,
             State::Deleting => &mut self.deleting,
             State::Failed(_) => &mut self.failed,
@@ -143,7 +151,14 @@ pub fn loads(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: T
         let servers = u32::try_from(ours.count()).unwrap_or(u32::MAX);
         loads.insert(name.clone(), Load { servers, launching: 0 });
     }
-    for node in joined.nodes.iter().filter(|node| node.state.is_launching()) {
+    // Whatever a person or an earlier pass wants of it: Nova builds it.
+    let builds = |node: &&Node<'_>| {
+        let limit = desired.provider(&node.provider).map(|provider| provider.launch_timeout);
+        node.server.status == ServerStatus::Build
+            && !node.server.is_deleting()
+            && limit.is_some_and(|limit| since(node.server.created, now) <= limit)
+    };
+    for node in joined.nodes.iter().filter(|node| node.state.is_launching() || builds(node)) {
         loads.entry(node.provider.clone()).or_default().launching += 1;
     }
     for launched in observed.this_run.unlisted(&listed(observed), now) {

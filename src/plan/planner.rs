@@ -40,7 +40,8 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let mass_targets = missing.iter().map(|mass| mass.target.clone()).collect();
     let sight = Sight { desired, observed, mass_offline: &mass_targets, now };
     let (mut chains, mut waits) = (Vec::new(), Vec::new());
-    let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way };
+    let short = counts.iter().filter(|(_, counts)| counts.need() > 0).map(|(pool, _)| pool).collect();
+    let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way, short: &short };
     for node in &joined.nodes {
         match steps.of(node) {
             Ok(Some(chain)) => chains.push(chain),

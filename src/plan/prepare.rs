@@ -168,6 +168,6 @@ impl Up<'_, '_> {
 
 /// Whether the node came online for the first time: then it is never registered again.
 pub fn first_online(node: &Node<'_>) -> bool {
-    matches!(node.marks.agent, Some(AgentMark::Joining(_)))
+    node.marks.agent != Some(AgentMark::Joined)
         && node.agent.computer().is_some_and(|agent| agent.online() || agent.temporarily_offline)
 }

@@ -92,6 +92,10 @@ impl Down<'_, '_> {
             actions.extend(self.mark_retire(because, gone));
         }
         if node.agent.computer().is_some_and(Computer::online) {
+            if node.server.is_at_a_task() && node.marks.used.is_none() && node.marks.retire.is_none() {
+                // Why it goes is to be written first, and soon can be.
+                return Ok(Some(WaitsFor::LaterPass));
+            }
             actions.extend(self.mark_offline(because));
             return Ok(Some(WaitsFor::LaterPass));
         }
@@ -204,7 +208,8 @@ impl Down<'_, '_> {
                 Act::ClearMark { provider: self.node.provider.clone(), server: self.node.server.id.clone(), mark: Mark::Lost };
             actions.push(Action { act, expects: self.expects(BTreeMap::new(), None) });
         }
-        let held = self.node.marks.hold.as_ref().is_some_and(|hold| !hold.expired(self.now));
+        let locked = self.node.server.locked == Some(true);
+        let held = self.node.marks.hold.as_ref().map_or(locked, |hold| !hold.expired(self.now));
         if self.node.state == State::Busy && !held && self.marks_busy_nodes() {
             actions.extend(self.mark_offline(&Because::Busy));
         }
@@ -284,6 +289,7 @@ impl Down<'_, '_> {
         // Of a server that is not ACTIVE an agent may look online until the controller's own time-out.
         self.node.marks.lost.is_some()
             && self.node.server.status == ServerStatus::Active
+            && self.node.server.takes_metadata()
             && self.node.agent.computer().is_some_and(Computer::online)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::BackOff;
+use super::backoff::{BackOff, LONGEST};
 use super::drift::Drifted;
 use super::floating;
 use super::prepare::next_step;
@@ -25,6 +25,8 @@ pub struct Steps<'s> {
     pub going: &'s BTreeSet<ServerId>,
     /// Kept failed machines whose room the next try needs.
     pub in_the_way: &'s BTreeSet<ServerId>,
+    /// Pools that have fewer than they want.
+    pub short: &'s BTreeSet<&'s PoolName>,
 }
 
 /// A chain, nothing, or what the node waits for.
@@ -56,15 +58,17 @@ impl Steps<'_> {
                 self.down(node, Because::PoolRemoved)
             }
             // Its target would have to say first that there is no agent of that name.
-            State::ToRegister if node.agent == AgentSight::Gap => {
-                Err(WaitsFor::Gap(node.target().map_or_else(|| "its target".to_owned(), ToString::to_string)))
-            }
+            State::ToRegister if node.agent == AgentSight::Gap => Err(gap(node)),
             State::Joining { start: true } if self.sight.observed.this_run.started.contains(&node.name) => Err(WaitsFor::Online),
+            // Nova takes no mark while it is at it, and each step up begins with one.
+            State::Booting { up: Some(_) } | State::ToRegister if !node.server.takes_metadata() => Err(WaitsFor::LaterPass),
             State::Booting { up: Some(_) } | State::ToRegister | State::Joining { start: true } => {
                 next_step(self.sight.desired, node, self.sight.now).map(Some).ok_or(WaitsFor::Gap("its target".to_owned()))
             }
             State::Lost { until } => {
-                self.noted(node).map(Some).ok_or(until.map_or(WaitsFor::LaterPass, |until| WaitsFor::Return { until }))
+                let over = until.is_some_and(|until| self.sight.now >= until);
+                let waits = if over { gap(node) } else { until.map_or(WaitsFor::LaterPass, |until| WaitsFor::Return { until }) };
+                self.noted(node).map(Some).ok_or(waits)
             }
             State::Resuming { until, .. } => resuming(self.sight, node).map(Some).ok_or(WaitsFor::Resume { until: *until }),
             State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
@@ -104,8 +108,15 @@ impl Steps<'_> {
         let key = (node.pool_name()?.clone(), node.provider.clone());
         let back_off = self.back_offs.get(&key).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
         // A pool that is gone or wants nothing needs no back-off.
-        node.pool.filter(|pool| pool.min_ready > 0)?;
-        Some(back_off.waits(0, self.sight.now))
+        let pool = node.pool.filter(|pool| pool.min_ready > 0)?;
+        if back_off.trying > 0 || self.short.contains(&pool.name) {
+            return Some(back_off.waits(0, self.sight.now));
+        }
+        // No try is due, and perhaps never will be: the pool has all it wants, from another provider. Past the longest
+        // back-off the machine is no mark any more, only a slot that is taken.
+        let until = node.server.created.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
+        let BackOff { attempt, why, .. } = back_off.clone();
+        (self.sight.now < until).then_some(WaitsFor::BackOff { until, attempt, why })
     }
 
     fn ready(&self, node: &Node<'_>) -> Step {
@@ -135,11 +146,15 @@ impl Steps<'_> {
     }
 }
 
+fn gap(node: &Node<'_>) -> WaitsFor {
+    WaitsFor::Gap(node.target().map_or_else(|| "its target".to_owned(), ToString::to_string))
+}
+
 fn kept(why: &KeptWhy) -> String {
     match why {
         KeptWhy::Status(status) => format!("Nova shows {status}"),
         KeptWhy::Person(text) => format!("offline: {text}"),
-        KeptWhy::Gap => "an agent of its name is there that it did not register".to_owned(),
+        KeptWhy::NoPool => "it carries our mark, and no pool that can be read".to_owned(),
     }
 }
 

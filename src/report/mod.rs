@@ -9,6 +9,7 @@ pub mod plan_text;
 pub mod printable;
 pub mod progress;
 pub mod rule;
+pub mod spinner;
 pub mod status;
 pub mod style;
 pub mod table;

@@ -7,6 +7,7 @@ use super::gaps::gaps_text;
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
+use crate::desired::units;
 use crate::names::PoolName;
 use crate::observed::Account;
 use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Refusal, Verb, WaitsFor};
@@ -177,7 +178,7 @@ fn create_text(create: &CreateServer, because: &Because, count: usize, style: St
     let from = format!(
         "from {} ({}), {}{zone}, in {}",
         create.image_name,
-        crate::names::short(create.image.as_str()),
+        units::short(create.image_age),
         create.flavor_name,
         create.provider
     );

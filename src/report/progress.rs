@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::plan_text::{plural, refusal_text};
 use super::printable::printable;
-use super::style::{Role, Style};
+use super::style::{Role, Style, wrap};
 use crate::desired::units;
 use crate::execute::{ChainResult, Outcome, Step};
 use crate::names::{PoolName, short};
@@ -135,6 +135,23 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
         let _ = writeln!(text, "waits  {}: {state}: {}", few(&names), printable(&waits));
     }
     text
+}
+
+/// Where a line's text begins, after its verb: its further lines begin there, too.
+const VERB: usize = 7;
+
+/// The lines of this file for a terminal of this width. Elsewhere each stays one line, as a journal wants it.
+pub fn folded(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let led = line.chars().take_while(|c| *c == ' ').count();
+        let indent = if led > 0 { led + 2 } else { VERB };
+        let (lead, rest) = line.split_at(led);
+        for (at, piece) in wrap(rest, width, led, indent).into_iter().enumerate() {
+            let _ = if at == 0 { writeln!(out, "{lead}{piece}") } else { writeln!(out, "{:indent$}{piece}", "") };
+        }
+    }
+    out
 }
 
 /// Names that fit a line: two of them stand for many.

@@ -81,7 +81,7 @@ fn kept(why: &KeptWhy) -> String {
     match why {
         KeptWhy::Status(status) => format!("no rule speaks of a server in {status}: it is kept and shown"),
         KeptWhy::Person(_) => "a node that a person marked offline is kept until the person lifts the mark".to_owned(),
-        KeptWhy::Gap => "a server without our agent mark, but with an agent of its name, is left alone".to_owned(),
+        KeptWhy::NoPool => "a server with our mark, but of no pool that can be read, is an alien: it is left alone".to_owned(),
     }
 }
 
@@ -115,7 +115,7 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
         State::Deleting
         | State::Held(_)
         | State::Retiring(_)
-        | State::Kept(KeptWhy::Status(_) | KeptWhy::Gap)
+        | State::Kept(KeptWhy::Status(_) | KeptWhy::NoPool)
         | State::Preparing
         | State::ToRegister
         | State::Orphan

@@ -123,11 +123,14 @@ impl Cloud {
             Ok(())
         };
         let names = quota.as_object().context("a map of quotas")?.keys();
-        let old: Value = names.map(|name| (name.clone(), before["quota_set"][name].clone())).collect::<Map<_, _>>().into();
+        let mut old: Map<String, Value> = names.map(|name| (name.clone(), before["quota_set"][name].clone())).collect();
+        // Also where what is used now is above it.
+        old.insert("force".to_owned(), true.into());
         set(quota)?;
         let result = act();
-        set(&old)?;
-        result
+        let restored = set(&old.into());
+        // What went wrong first is what is told.
+        result.and_then(|result| restored.map(|()| result))
     }
 
     /// The one server of this controller.

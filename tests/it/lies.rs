@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use poolkeeper::desired::Desired;
 use poolkeeper::execute::ChainResult;
-use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, ServerStatus, Source};
+use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Observed, ServerStatus, Source};
 use poolkeeper::plan::{Act, Chain, Plan, WaitsFor};
 use poolkeeper::run::{Audience, Ended, Options, Outside, Summary, run};
 use poolkeeper::sandbox::{AgentFate, Delays, Fate, Generation, Sandbox};
@@ -49,11 +49,15 @@ impl World for Liar<'_> {
 }
 
 /// Ends a run after so many passes.
-struct Passes(u32);
+struct Passes<'a>(&'a Scene, u32);
 
-impl Audience for Passes {
+impl Audience for Passes<'_> {
+    fn looked(&self, observed: &Observed, plan: &Plan, now: Timestamp) {
+        self.0.looked(observed, plan, now);
+    }
+
     fn approve(&self, _plan: &Plan, pass: u32) -> bool {
-        pass <= self.0
+        pass <= self.1
     }
 
     fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
@@ -64,7 +68,7 @@ fn go(scene: &Scene, world: &dyn World, passes: u32) -> Summary {
     let pause = |time: SignedDuration| scene.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
     let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
     let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
-    run(&scene.desired, world, &options, outside, &Passes(passes)).expect("the lock is free")
+    run(&scene.desired, world, &options, outside, &Passes(scene, passes)).expect("the lock is free")
 }
 
 fn filled(count: u32) -> Scene {

@@ -8,6 +8,7 @@ mod cli;
 mod explain;
 #[cfg(feature = "sandbox")]
 mod floating;
+mod guards;
 mod holds;
 mod http;
 mod http_server;
@@ -18,12 +19,15 @@ mod killed;
 mod lies;
 mod loader;
 mod machine;
+mod mutations;
 mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
 mod openstack_floating;
 #[cfg(feature = "sandbox")]
 mod progress;
+#[cfg(feature = "sandbox")]
+mod properties;
 #[cfg(feature = "sandbox")]
 mod rolling;
 mod runs;
@@ -35,6 +39,8 @@ mod scenarios;
 mod scene;
 #[cfg(feature = "sandbox")]
 mod served;
+#[cfg(feature = "sandbox")]
+mod states;
 #[cfg(feature = "sandbox")]
 mod status;
 mod tidy;

@@ -122,6 +122,7 @@ pub(crate) fn wanted() -> CreateServer {
         name: "ci-1".into(),
         image: "image-id".into(),
         image_name: "ci-base".into(),
+        image_age: jiff::SignedDuration::ZERO,
         flavor: "ci.tiny".into(),
         flavor_name: "ci.tiny".into(),
         networks: Vec::new(),

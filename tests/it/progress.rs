@@ -2,7 +2,7 @@
 
 use poolkeeper::desired::FlavorChoice;
 use poolkeeper::observed::Source;
-use poolkeeper::report::progress::waits_lines;
+use poolkeeper::report::progress::{folded, waits_lines};
 use poolkeeper::report::style::Style;
 use poolkeeper::sandbox::{Fate, Generation, SshFate};
 
@@ -51,4 +51,11 @@ fn nodes_that_wait_for_the_same_are_one_line() {
     scene.pool().min_ready = 4;
     scene.world.begin_outage(Source::Target(Scene::target()), "Connection refused");
     assert_eq!(left_waiting(&scene), "waits  NODE0, NODE1 and 2 more: registering: contint1001 to be seen again\n");
+}
+
+#[test]
+fn a_terminal_gets_lines_that_fit_it() {
+    let line = "delete ci-jessie-1ngehwn00c6: used: `Offline due to Gearman request`, idle 12s; agent removed, server deleted (0.4s)\n  (POST /servers in wmflabs-eqiad)\nok\n";
+    let expected = "delete ci-jessie-1ngehwn00c6: used: `Offline due to Gearman\n       request`, idle 12s; agent removed, server deleted\n       (0.4s)\n  (POST /servers in wmflabs-eqiad)\nok\n";
+    assert_eq!(folded(line, 60), expected);
 }

@@ -5,14 +5,14 @@ use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use poolkeeper::cli::{ApplyArgs, Format, PlanArgs};
 use poolkeeper::commands::apply::{Console, apply};
 use poolkeeper::commands::plan::plan;
 use poolkeeper::desired::Desired;
 use poolkeeper::execute::ChainResult;
 use poolkeeper::exit::Usage;
-use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Source};
+use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Observed, Source};
 use poolkeeper::plan::{Act, Chain, Plan};
 use poolkeeper::report::style::Style;
 use poolkeeper::run::{Audience, Ended, Options, Outside, run};
@@ -24,7 +24,15 @@ use crate::scene::{PROVIDER, Scene};
 
 fn settings() -> Settings {
     let (style, talk) = (Style::plain(), Style::plain());
-    Settings { desired_state: "desired-state".into(), verbose: 0, style, talk, terminal: true, env: Environment::default() }
+    Settings {
+        desired_state: "desired-state".into(),
+        verbose: 0,
+        style,
+        talk,
+        terminal: true,
+        lively: false,
+        env: Environment::default(),
+    }
 }
 
 fn apply_args() -> ApplyArgs {
@@ -128,9 +136,13 @@ impl World for Later<'_> {
 }
 
 /// Says yes to the first pass alone.
-struct Once;
+struct Once<'a>(&'a Scene);
 
-impl Audience for Once {
+impl Audience for Once<'_> {
+    fn looked(&self, observed: &Observed, plan: &Plan, now: Timestamp) {
+        self.0.looked(observed, plan, now);
+    }
+
     fn approve(&self, _plan: &Plan, pass: u32) -> bool {
         pass == 1
     }
@@ -144,7 +156,7 @@ fn a_person_is_asked_before_the_first_change_whichever_pass_makes_it() {
     scene.world = Sandbox::for_desired(&scene.desired, Generation::J2_462, now(), 1);
     let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
     let outside = Outside { clock: &clock, pause: &|_| {}, stopped: &stopped };
-    run(&scene.desired, &scene.world, &Options::default(), outside, &Once).expect("the lock is free");
+    run(&scene.desired, &scene.world, &Options::default(), outside, &Once(&scene)).expect("the lock is free");
     assert_eq!(scene.names().len(), 2);
     assert!(scene.plan().is_empty(), "they boot, and nothing is to be done now");
 

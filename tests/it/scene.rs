@@ -14,7 +14,8 @@ use poolkeeper::desired::{
 use poolkeeper::execute::{ChainResult, Surroundings, execute};
 use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
 use poolkeeper::observe::observe;
-use poolkeeper::observed::{Ask, Server, ThisRun};
+use poolkeeper::observed::{Ask, Observed, Server, ThisRun};
+use poolkeeper::plan::audit::audit;
 use poolkeeper::plan::{Chain, Plan, plan};
 use poolkeeper::run::{Audience, Options, Outside, Summary, run};
 use poolkeeper::sandbox::{Generation, Sandbox};
@@ -85,7 +86,7 @@ impl Scene {
     /// What a pass would do now.
     pub(crate) fn plan(&self) -> Plan {
         let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| self.world.now());
-        plan(&self.desired, &observed, self.world.now())
+        planned(&self.desired, &observed, self.world.now())
     }
 
     /// What a pass would ask beyond the lists.
@@ -130,8 +131,42 @@ impl Scene {
 }
 
 impl Audience for Scene {
+    fn looked(&self, observed: &Observed, plan: &Plan, now: Timestamp) {
+        audited(&self.desired, observed, plan, now);
+    }
+
     fn approve(&self, plan: &Plan, _pass: u32) -> bool {
         self.plans.lock().expect("plans").push(plan.clone());
+        true
+    }
+
+    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+}
+
+/// The rules that no plan may break.
+#[track_caller]
+pub(crate) fn audited(desired: &Desired, observed: &Observed, plan: &Plan, now: Timestamp) {
+    let offences = audit(desired, observed, plan, now);
+    assert!(offences.is_empty(), "{offences:?}: {:#?}", brief(plan));
+}
+
+/// A plan as every test makes it: audited.
+#[track_caller]
+pub(crate) fn planned(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    let plan = plan(desired, observed, now);
+    audited(desired, observed, &plan, now);
+    plan
+}
+
+/// Says yes to every plan, once it is audited.
+pub(crate) struct Yes<'a>(pub(crate) &'a Desired);
+
+impl Audience for Yes<'_> {
+    fn looked(&self, observed: &Observed, plan: &Plan, now: Timestamp) {
+        audited(self.0, observed, plan, now);
+    }
+
+    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
         true
     }
 
@@ -216,4 +251,13 @@ fn pool() -> Pool {
         max_ready_age: None,
         paused: None,
     }
+}
+
+/// A plan's chains, a line each.
+pub(crate) fn brief(plan: &Plan) -> Vec<String> {
+    let line = |chain: &Chain| {
+        let acts: Vec<&str> = chain.actions.iter().map(|action| action.act.kind()).collect();
+        format!("{:?} {}: {} ({})", chain.verb, chain.subject.name, acts.join(", "), chain.because)
+    };
+    plan.chains.iter().map(line).collect()
 }

@@ -8,18 +8,19 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::{SignedDuration, Timestamp};
 use poolkeeper::desired::Desired;
-use poolkeeper::execute::ChainResult;
 use poolkeeper::load::{LoadEnv, load};
 use poolkeeper::names::{ProviderName, TargetName};
 use poolkeeper::observe::observe;
 use poolkeeper::observed::ThisRun;
-use poolkeeper::plan::{Chain, Plan, plan};
-use poolkeeper::run::{Audience, Options, Outside, run};
+use poolkeeper::plan::Plan;
+use poolkeeper::run::{Options, Outside, run};
 use poolkeeper::sandbox::serve_http::HttpServer;
 use poolkeeper::sandbox::serve_ssh::SshServer;
 use poolkeeper::sandbox::{Delays, Generation, Sandbox};
 use poolkeeper::settings::now;
 use secrecy::ExposeSecret as _;
+
+use crate::scene::{Yes, planned};
 
 /// How much of everything there is. A pool uses all providers, and the targets in turn.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +42,6 @@ pub(crate) struct Served {
 /// Time goes on by calls alone, and each thing takes so long that the very next look shows it: a run never waits, and the
 /// same run makes the same calls.
 const DELAYS: Delays = Delays { build: 1, ssh: 0, script: 1, agent: 0, delete: 1, restart: 10, call: 1 };
-
-/// Says yes to everything.
-pub(crate) struct Yes;
-
-impl Audience for Yes {
-    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
-        true
-    }
-
-    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
-}
 
 impl Served {
     pub(crate) fn new(shape: Shape) -> Self {
@@ -113,14 +103,15 @@ impl Served {
         let pause = |time: SignedDuration| self.world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
         let (clock, stopped) = (|| self.world.now(), AtomicBool::new(false));
         let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
-        let summary = run(&self.desired, &self.world, &Options::default(), outside, &Yes).expect("the lock is free");
+        let summary =
+            run(&self.desired, &self.world, &Options::default(), outside, &Yes(&self.desired)).expect("the lock is free");
         assert_eq!(summary.failed, 0, "{summary:?}");
     }
 
     /// What a run would do at this time, by the world itself.
     pub(crate) fn plan(&self, at: Timestamp) -> Plan {
         let observed = observe(&self.world, &self.desired, &ThisRun::default(), &|| at);
-        plan(&self.desired, &observed, at)
+        planned(&self.desired, &observed, at)
     }
 
     /// The names of a provider's servers, in order.

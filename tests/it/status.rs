@@ -5,12 +5,11 @@ use poolkeeper::commands::status::show;
 use poolkeeper::node::join;
 use poolkeeper::observe::observe;
 use poolkeeper::observed::{Source, ThisRun};
-use poolkeeper::plan::plan;
 use poolkeeper::report::style::Style;
 use poolkeeper::report::waits::waits_text;
 use poolkeeper::sandbox::{Fate, Generation, SshFate};
 
-use crate::scene::{PROVIDER, Scene};
+use crate::scene::{PROVIDER, Scene, planned};
 
 fn status(scene: &Scene, format: Format) -> String {
     let mut out = Vec::new();
@@ -28,7 +27,7 @@ fn same(text: &str, expected: &str) {
 fn waits(scene: &Scene) -> String {
     let observed = observe(&scene.world, &scene.desired, &ThisRun::default(), &|| scene.world.now());
     let now = scene.world.now();
-    waits_text(&plan(&scene.desired, &observed, now), &join(&scene.desired, &observed, now), &[], Style::plain())
+    waits_text(&planned(&scene.desired, &observed, now), &join(&scene.desired, &observed, now), &[], Style::plain())
 }
 
 /// Three wanted: one ready, one a person's, one failed, and a newer one that boots; a stranger's server beside them.

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 use poolkeeper::desired::Desired;
-use poolkeeper::execute::ChainResult;
 use poolkeeper::live::http::{Patience, install_tls_provider};
 use poolkeeper::live::openstack::{self, CloudsEnv};
 use poolkeeper::live::{Live, Surroundings};
@@ -14,21 +13,11 @@ use poolkeeper::load::{LoadEnv, load};
 use poolkeeper::names::ProviderName;
 use poolkeeper::observe::observe;
 use poolkeeper::observed::{Computer, ThisRun};
-use poolkeeper::plan::{Chain, Plan, plan};
-use poolkeeper::run::{Audience, Options, Outside, run};
+use poolkeeper::run::{Options, Outside, run};
 use poolkeeper::sandbox::stage::Stage;
 use poolkeeper::sandbox::{Drop, Generation};
 
-/// Says yes to everything.
-struct Yes;
-
-impl Audience for Yes {
-    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
-        true
-    }
-
-    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
-}
+use crate::scene::{Yes, planned};
 
 struct Deployment {
     stage: Stage,
@@ -65,7 +54,7 @@ impl Deployment {
         let pause = |time: SignedDuration| world.tick(u32::try_from(time.as_secs().max(1)).unwrap_or(1));
         let (clock, stopped) = (|| world.now(), AtomicBool::new(false));
         let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
-        run(&self.desired, &self.live(), &options, outside, &Yes).expect("the lock is free");
+        run(&self.desired, &self.live(), &options, outside, &Yes(&self.desired)).expect("the lock is free");
     }
 
     /// Two nodes ready, nothing beside them, nothing to do, and no build ever killed.
@@ -73,7 +62,7 @@ impl Deployment {
         let world = &self.stage.world;
         let observed = observe(&self.live(), &self.desired, &ThisRun::default(), &|| world.now());
         assert_eq!(observed.gaps().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "{when}");
-        let plan = plan(&self.desired, &observed, world.now());
+        let plan = planned(&self.desired, &observed, world.now());
         assert!(plan.is_empty(), "{when}: {:?}", plan.chains.iter().map(|chain| &chain.because).collect::<Vec<_>>());
         let mut servers: Vec<String> =
             world.servers(&ProviderName::from("sandbox")).into_iter().map(|server| server.name).collect();

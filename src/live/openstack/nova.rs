@@ -160,6 +160,7 @@ fn create_body(wanted: &CreateServer, networks_required: bool) -> Value {
         name,
         image,
         image_name: _,
+        image_age: _,
         flavor,
         flavor_name: _,
         networks,

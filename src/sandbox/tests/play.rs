@@ -40,6 +40,7 @@ impl Play {
             name: NodeName::from(name),
             image,
             image_name: "jessie".into(),
+            image_age: jiff::SignedDuration::ZERO,
             flavor: "m1.small".into(),
             flavor_name: "m1.small".into(),
             networks: Vec::new(),

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
-use poolkeeper::execute::ChainResult;
 use poolkeeper::live::http::{Patience, install_tls_provider};
 use poolkeeper::live::openstack::{self, CloudsEnv};
 use poolkeeper::live::{Live, Surroundings};
 use poolkeeper::load::{LoadEnv, load};
-use poolkeeper::plan::{Chain, Plan};
-use poolkeeper::run::{Audience, Options, Outside, run};
+use poolkeeper::run::{Options, Outside, run};
 use poolkeeper::sandbox::stage::Stage;
 use poolkeeper::sandbox::{Generation, HttpFault, HttpFaultAnswer};
 use poolkeeper::settings::now;
 use secrecy::ExposeSecret as _;
+
+use crate::scene::Yes;
 
 /// Texts are wrapped with the directory's name in them: it has the same length on every machine.
 const ROOT: &str = "/tmp";
@@ -31,17 +31,6 @@ const AGE: SignedDuration = SignedDuration::from_mins(190);
 pub(super) struct Place {
     pub(super) stage: Stage,
     root: tempfile::TempDir,
-}
-
-/// Says yes to everything.
-struct Yes;
-
-impl Audience for Yes {
-    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
-        true
-    }
-
-    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
 }
 
 impl Place {
@@ -86,7 +75,7 @@ impl Place {
         let (clock, stopped) = (|| world.now(), AtomicBool::new(false));
         let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
         let options = Options { deadline, ..Options::default() };
-        let summary = run(&desired, &live, &options, outside, &Yes).expect("the lock is free");
+        let summary = run(&desired, &live, &options, outside, &Yes(&desired)).expect("the lock is free");
         assert_eq!(summary.failed, 0, "the pool filled");
     }
 

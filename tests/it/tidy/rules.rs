@@ -44,7 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["src/cli.rs", "src/settings.rs", "src/commands/"]),
     ("comfy_table", &["src/report/table.rs"]),
     ("fs2", &["src/lock.rs"]),
-    ("indicatif", &["src/report/progress.rs"]),
+    ("indicatif", &["src/report/spinner.rs"]),
     ("regex_lite", &["src/desired/pattern.rs"]),
     ("reqwest", &["src/live/http.rs"]),
     ("russh", &["src/sandbox/serve_ssh.rs"]),
