@@ -59,6 +59,8 @@ name_types! {
     NetworkId,
     /// Neutron's id of a floating IP (a UUID).
     FloatingIpId,
+    /// Neutron's id of a port (a UUID).
+    PortId,
 }
 
 /// The first 8 characters of an id, as screens show it.

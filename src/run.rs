@@ -273,6 +273,8 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
     {
         let refused = if let Act::CreateServer(create) = &action.act {
             Refused::Create(create.pool.clone(), create.provider.clone())
+        } else if let (Act::CreateFloatingIp(create), ActErrorKind::Quota) = (&action.act, error.kind) {
+            Refused::FloatingIps(create.provider.clone())
         } else {
             Refused::Act(action.act.kind(), name.clone())
         };

@@ -66,6 +66,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         | State::HoldOver(_)
         | State::Retiring(_)
         | State::Launching
+        | State::WithoutFloatingIp
         | State::Kept(_)
         | State::Orphan
         | State::Used(_)

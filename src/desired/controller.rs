@@ -37,6 +37,7 @@ pub struct Provider {
     pub address: AddressChoice,
     pub security_groups: Vec<String>,
     pub availability_zones: Vec<String>,
+    /// Name or id of the external network that each node gets a floating IP of; none: they get none.
     pub floating_ip_network: Option<String>,
     pub key_name: Option<String>,
     pub config_drive: bool,

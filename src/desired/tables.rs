@@ -68,7 +68,7 @@ pub const PROVIDER: Table = Table {
         key("address", Is("{}")),
         key("security-groups", Is("[default]")),
         key("availability-zones", Is("[]")),
-        key("floating-ip-network", NotYet("null")),
+        key("floating-ip-network", Is("null")),
         key("key-name", Is("null")),
         key("config-drive", Is("true")),
         key("host-keys", Is("first-use")),

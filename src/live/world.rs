@@ -178,14 +178,16 @@ impl World for Live {
             Ask::AgentConfig(target, name) => self.target(target)?.config(name).map(Answer::AgentConfig),
             Ask::Queue(target) => self.target(target)?.queue().map(Answer::Queue),
             Ask::Networks(provider) => self.cloud(provider)?.networks().map(Answer::Networks),
+            Ask::Ports(provider, server) => self.cloud(provider)?.ports(server).map(Answer::Ports),
         }
     }
 
     fn read(&self, object: &Object) -> Result<Fresh, Gap> {
-        let Object { server, agent } = object;
+        let Object { server, agent, floating_ip } = object;
         let server = server.as_ref().map(|(provider, id)| self.cloud(provider)?.server(id)).transpose()?;
         let agent = agent.as_ref().map(|(target, name)| self.target(target)?.computer(name)).transpose()?;
-        Ok(Fresh { server, agent })
+        let floating_ip = floating_ip.as_ref().map(|(provider, id)| self.cloud(provider)?.floating_ip(id)).transpose()?;
+        Ok(Fresh { server, agent, floating_ip })
     }
 
     fn act(&self, act: &Act) -> Result<Done, ActError> {
@@ -197,6 +199,8 @@ impl World for Live {
             Act::ClearMark { provider, server, mark } => cloud(provider)?.clear_mark(server, *mark),
             Act::Unlock { provider, server } => cloud(provider)?.unlock(server),
             Act::DeleteServer { provider, server } => cloud(provider)?.delete_server(server),
+            Act::CreateFloatingIp(create) => cloud(&create.provider)?.create_floating_ip(create),
+            Act::DeleteFloatingIp { provider, id } => cloud(provider)?.delete_floating_ip(id),
             Act::PushScripts(push) => machine::push(push, self.left()),
             Act::StartScript(start) => machine::start(start, &self.nodepool, self.left()),
             Act::CreateAgent(agent) => target(&agent.target)?.create_agent(agent),

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::state::{self, State};
-use crate::desired::{Desired, Pool};
-use crate::names::{NodeName, PoolName, ProviderName, TargetName};
-use crate::observed::{AgentConfig, Answer, Ask, Computer, MachineSight, Marks, Observed, Role, Server, TargetList};
+use crate::desired::{Desired, Pool, Provider};
+use crate::names::{ControllerId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::observed::{
+    AgentConfig, Answer, Ask, Computer, FloatingIp, MachineSight, Marks, Observed, ProviderLists, Role, Server, TargetList,
+};
 
 /// A server of ours in the role `node`, and what is known of its agent and machine.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct Node<'a> {
     pub session: Option<&'a str>,
     /// A Pipeline in the queue waits for this node. None when that was not asked for or is a gap.
     pub resuming: Option<bool>,
+    /// Ours, made for this server; one, unless something went wrong.
+    pub floating_ips: Vec<&'a FloatingIp>,
     pub state: State,
 }
 
@@ -73,6 +77,22 @@ impl Node<'_> {
     pub fn target(&self) -> Option<&TargetName> {
         self.marks.target.as_ref()
     }
+
+    /// The address that SSH and Jenkins use. Nova's list shows a floating IP late: Neutron's is asked for it.
+    pub fn address<'s>(&'s self, provider: &Provider) -> Option<&'s str> {
+        let floating = self.floating_ips.first().filter(|_| provider.floating_ip_network.is_some());
+        match floating {
+            Some(ip) => Some(&ip.address),
+            None if self.lacks_floating_ip(provider) => None,
+            None => self.server.address(&provider.address),
+        }
+    }
+
+    /// It is to have one before anything is done on it. One that was registered before its provider had floating IPs goes on
+    /// without.
+    pub fn lacks_floating_ip(&self, provider: &Provider) -> bool {
+        provider.floating_ip_network.is_some() && self.floating_ips.is_empty() && self.marks.agent.is_none()
+    }
 }
 
 /// Everything that a plan looks at.
@@ -104,6 +124,7 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
     let mut foreign = 0;
     for (provider, list) in &observed.lists.providers {
         let Ok(list) = list else { continue };
+        let mut floating_ips = floating_ips(list, controller);
         for server in &list.servers {
             let Some(marks) = Marks::read(&server.metadata, controller) else {
                 foreign += 1;
@@ -120,13 +141,41 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
             let provider = provider.clone();
             let session = session_of(observed, &marks);
             let resuming = sights.is_waited_for(&marks, &name);
+            let floating_ips = floating_ips.remove(&server.id).unwrap_or_default();
             let state = State::Launching;
-            nodes.push(Node { name, provider, server, marks, pool, agent, machine, console, session, resuming, state });
+            nodes.push(Node {
+                name,
+                provider,
+                server,
+                marks,
+                pool,
+                agent,
+                machine,
+                console,
+                session,
+                resuming,
+                floating_ips,
+                state,
+            });
         }
     }
     state::derive(desired, &mut nodes, now);
     let lone_agents = lone_agents(desired, observed);
     Joined { nodes, lone_agents, ghosts: ghosts(desired, observed), foreign }
+}
+
+/// Ours, by the server that they were made for; of one server by id.
+fn floating_ips<'a>(list: &'a ProviderLists, controller: &ControllerId) -> BTreeMap<ServerId, Vec<&'a FloatingIp>> {
+    let mut ours: BTreeMap<ServerId, Vec<&FloatingIp>> = BTreeMap::new();
+    for ip in &list.floating_ips {
+        if let Some(server) = ip.server_of(controller) {
+            ours.entry(server).or_default().push(ip);
+        }
+    }
+    for ips in ours.values_mut() {
+        ips.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    ours
 }
 
 /// Answers by what they are about.
@@ -158,6 +207,7 @@ impl<'a> Sights<'a> {
                     | Ask::Limits(_)
                     | Ask::Flavors(_)
                     | Ask::Networks(_)
+                    | Ask::Ports(..)
                     | Ask::AgentConfig(..)
                     | Ask::Queue(_),
                     _,

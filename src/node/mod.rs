@@ -5,6 +5,7 @@ pub mod mass_offline;
 pub mod name;
 pub mod state;
 pub mod why;
+mod words;
 
 pub use join::{AgentSight, Joined, LoneAgent, Node, Times, join};
 pub use state::{KeptWhy, State};

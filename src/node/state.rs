@@ -28,6 +28,8 @@ pub enum State {
     Failed(FailedWhy),
     /// Left alone and shown.
     Kept(KeptWhy),
+    /// ACTIVE in a provider with floating IPs, and none is there for it yet.
+    WithoutFloatingIp,
     /// ACTIVE, no script started. `up`: SSH answers, with this key to pin or pinned.
     Booting {
         up: Option<HostKey>,
@@ -169,7 +171,10 @@ impl Rules<'_, '_> {
         let (Some(pool), Some(provider)) = (self.node.pool, self.provider()) else {
             return State::Retiring("its pool was removed".to_owned());
         };
-        if self.node.server.address(&provider.address).is_none() {
+        if self.node.lacks_floating_ip(provider) {
+            return self.without_floating_ip(pool, provider);
+        }
+        if self.node.address(provider).is_none() {
             return self.no_ssh(pool, provider, "Nova shows no address to reach it at");
         }
         let facts = match self.node.machine {
@@ -207,6 +212,11 @@ impl Rules<'_, '_> {
         } else {
             State::Booting { up: None }
         }
+    }
+
+    fn without_floating_ip(&self, pool: &Pool, provider: &Provider) -> State {
+        let state = self.no_ssh(pool, provider, "no floating IP");
+        if matches!(state, State::Failed(_)) { state } else { State::WithoutFloatingIp }
     }
 
     fn no_ssh(&self, pool: &Pool, provider: &Provider, why: &str) -> State {
@@ -320,46 +330,4 @@ fn exceeds(seconds: u64, limit: SignedDuration) -> bool {
 /// A time after a duration; the end of time where that is past it.
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-impl State {
-    /// The word of listings and of the plan's table.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Deleting => "deleting",
-            Self::Busy => "busy",
-            Self::Held(_) => "held",
-            Self::HoldOver(_) | Self::Retiring(_) => "retiring",
-            Self::Launching => "launching",
-            Self::Failed(_) => "failed",
-            Self::Kept(_) => "kept",
-            Self::Booting { .. } => "booting",
-            Self::Preparing => "preparing",
-            Self::ToRegister => "registering",
-            Self::Joining { .. } => "joining",
-            Self::Orphan => "orphan",
-            Self::Used(_) | Self::Resuming { .. } => "used",
-            Self::Lost { .. } | Self::MassOffline => "lost",
-            Self::Ready => "ready",
-        }
-    }
-
-    /// On its way to ready, without a person.
-    pub fn is_coming(&self) -> bool {
-        matches!(
-            self,
-            Self::Launching
-                | Self::Booting { .. }
-                | Self::Preparing
-                | Self::ToRegister
-                | Self::Joining { .. }
-                | Self::Lost { .. }
-                | Self::MassOffline
-        )
-    }
-
-    /// In BUILD or booting: what `max-concurrent-launches` counts.
-    pub fn is_launching(&self) -> bool {
-        matches!(self, Self::Launching | Self::Booting { .. })
-    }
 }

@@ -1,8 +1,8 @@
 //! Round two: what must be seen beyond the lists. `asks` names it, `World::answer` answers, and there is no third round.
 
-use super::{Computer, HostKey, Login, MachineSight, Server};
+use super::{Computer, FloatingIp, HostKey, Login, MachineSight, Port, Server};
 use crate::desired::Digest;
-use crate::names::{FlavorId, NetworkId, NodeName, ProviderName, ServerId, TargetName};
+use crate::names::{FlavorId, FloatingIpId, NetworkId, NodeName, ProviderName, ServerId, TargetName};
 
 /// One question. Its order is the order of `Observed::answers`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -18,6 +18,8 @@ pub enum Ask {
     Flavors(ProviderName),
     /// All networks that the project sees.
     Networks(ProviderName),
+    /// A server's ports: what a floating IP is put on.
+    Ports(ProviderName, ServerId),
     /// One agent's config.xml: whose it is, where the list does not tell, and whether it is there at all.
     AgentConfig(TargetName, NodeName),
     /// Pipelines of a target that wait for a node to go on: after its restart, and only then.
@@ -45,6 +47,7 @@ pub enum Answer {
     Limits(Quota),
     Flavors(Vec<Flavor>),
     Networks(Vec<Network>),
+    Ports(Vec<Port>),
     AgentConfig(AgentConfig),
     /// Why each of them waits, in Jenkins' words: the node's name is among them.
     Queue(Vec<String>),
@@ -97,10 +100,11 @@ pub struct Network {
 }
 
 /// What an action is held against directly before it: named, then read again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct Object {
     pub server: Option<(ProviderName, ServerId)>,
     pub agent: Option<(TargetName, NodeName)>,
+    pub floating_ip: Option<(ProviderName, FloatingIpId)>,
 }
 
 /// The object as it is now. Outer none: not asked for; inner none: it is not there (404).
@@ -108,4 +112,5 @@ pub struct Object {
 pub struct Fresh {
     pub server: Option<Option<Server>>,
     pub agent: Option<Option<Computer>>,
+    pub floating_ip: Option<Option<FloatingIp>>,
 }

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod asks;
+pub mod floating_ip;
 pub mod gap;
 pub mod image;
 pub mod machine;
@@ -15,6 +16,7 @@ use crate::names::{ProviderName, TargetName};
 
 pub use agent::{Computer, OfflineCause, TargetList};
 pub use asks::{AgentConfig, Answer, Ask, Flavor, Fresh, Headroom, MachineAsk, Network, Object, Quota};
+pub use floating_ip::{FloatingIp, FloatingIpMark, Port};
 pub use gap::{Gap, Source};
 pub use image::Image;
 pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState, WorkspaceSight};
@@ -37,6 +39,8 @@ pub struct ProviderLists {
     pub servers: Vec<Server>,
     /// Our images, and those that pools and snapshots start from.
     pub images: Vec<Image>,
+    /// Every floating IP of the project, ours or not; empty where the provider's nodes have none.
+    pub floating_ips: Vec<FloatingIp>,
 }
 
 /// Whose eyes we see with: for the plan's head, so that a wrong project is noticed before anything is done.

@@ -52,6 +52,8 @@ pub struct Launched {
 #[serde(rename_all = "kebab-case")]
 pub enum Refused {
     Create(PoolName, ProviderName),
+    /// For want of quota: every floating IP of the provider.
+    FloatingIps(ProviderName),
     /// The kind of action, and the node.
     Act(&'static str, NodeName),
 }

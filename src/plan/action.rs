@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{Because, Expects};
 use crate::desired::{AgentMode, Digest, ScriptDir, UserData};
-use crate::names::{FlavorId, ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, NodeName, PoolName, PortId, ProviderName, ServerId, TargetName};
 use crate::node::Times;
 use crate::observed::{HostKey, Login, Mark};
 
@@ -42,6 +42,13 @@ pub enum Act {
     DeleteServer {
         provider: ProviderName,
         server: ServerId,
+    },
+    /// One floating IP on a port of the server.
+    CreateFloatingIp(CreateFloatingIp),
+    /// Released, wherever it is.
+    DeleteFloatingIp {
+        provider: ProviderName,
+        id: FloatingIpId,
     },
     /// Files of the script directory to /opt/nodepool-scripts, and nodepool's files to /etc/nodepool. Repeatable.
     PushScripts(Box<PushScripts>),
@@ -89,6 +96,17 @@ pub struct CreateServer {
     pub user_data: Option<UserData>,
     /// All marks of the create call.
     pub marks: BTreeMap<Mark, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CreateFloatingIp {
+    pub provider: ProviderName,
+    pub server: ServerId,
+    /// The external network.
+    pub network: NetworkId,
+    pub port: PortId,
+    /// Whose it is, for which server: in the create call, so that none is ever nobody's.
+    pub description: String,
 }
 
 /// A machine to run something on: only with its pinned key.
@@ -215,6 +233,8 @@ impl Act {
             Self::ClearMark { .. } => "clear-mark",
             Self::Unlock { .. } => "unlock",
             Self::DeleteServer { .. } => "delete-server",
+            Self::CreateFloatingIp(_) => "create-floating-ip",
+            Self::DeleteFloatingIp { .. } => "delete-floating-ip",
             Self::PushScripts(_) => "push-scripts",
             Self::StartScript(_) => "start-script",
             Self::CreateAgent(_) => "create-agent",

@@ -32,6 +32,7 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
             let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
             asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
         }
+        asks.extend(super::floating::asks(node, &observed.this_run));
         if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
             asks.insert(Ask::Queue(target.clone()));
         }
@@ -50,7 +51,7 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
 /// A service whose list is a gap has said why: more questions bring the same words again, each after its own timeout.
 fn is_open(lists: &Lists, ask: &Ask) -> bool {
     match ask {
-        Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) => {
+        Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) | Ask::Ports(name, _) => {
             lists.providers.get(name).is_none_or(Result::is_ok)
         }
         Ask::AgentConfig(name, _) | Ask::Queue(name) => lists.targets.get(name).is_none_or(Result::is_ok),
@@ -100,7 +101,7 @@ fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<MachineA
 /// How to reach a node; none while it has no address.
 pub fn login(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Login> {
     Some(Login {
-        host: node.server.address(&provider.address)?.to_owned(),
+        host: node.address(provider)?.to_owned(),
         port: pool.ssh_port,
         usernames: pool.username.clone(),
         private_key: pool.private_key.clone(),

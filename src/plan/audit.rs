@@ -2,6 +2,7 @@
 //! helpers. The tests do so with every plan that they see; a run does not.
 
 mod creates;
+mod floating;
 mod sight;
 mod steps;
 
@@ -48,6 +49,10 @@ pub enum Offence {
     MarkedAlready(NodeName),
     /// A server goes and its agent stays.
     AgentLeft(NodeName),
+    /// A server goes and a floating IP of it stays.
+    FloatingIpLeft(NodeName),
+    /// A second floating IP for one server.
+    FloatingIpTwice(NodeName),
     /// An agent that is online is deleted, or its server is.
     Online(NodeName),
     /// Deleted in the moment in which a build may have begun.

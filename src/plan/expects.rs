@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::names::{ControllerId, NodeName, ProviderName, ServerId, TargetName};
+use crate::names::{ControllerId, FloatingIpId, NodeName, ProviderName, ServerId, TargetName};
 use crate::observed::{Computer, Fresh, Mark, Object, Server, ServerStatus};
 
 /// Default: nothing, as for a create.
@@ -11,6 +11,17 @@ use crate::observed::{Computer, Fresh, Mark, Object, Server, ServerStatus};
 pub struct Expects {
     pub server: Option<ServerExpects>,
     pub agent: Option<AgentExpects>,
+    pub floating_ip: Option<FloatingIpExpects>,
+}
+
+/// Still there, and still with these words: it is ours by nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FloatingIpExpects {
+    pub provider: ProviderName,
+    pub id: FloatingIpId,
+    pub description: String,
+    /// The server that must be gone: Nova itself says so.
+    pub gone: Option<ServerId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +88,9 @@ pub enum Stale {
     AgentOnline,
     AgentMarked,
     AgentNotMarked,
+    FloatingIpGone,
+    FloatingIpChanged,
+    ServerThere,
 }
 
 impl fmt::Display for Stale {
@@ -97,6 +111,9 @@ impl fmt::Display for Stale {
             Self::AgentOnline => out.write_str("the agent is online now"),
             Self::AgentMarked => out.write_str("the agent is marked offline already"),
             Self::AgentNotMarked => out.write_str("the agent does not have our offline mark any more"),
+            Self::FloatingIpGone => out.write_str("the floating IP is gone"),
+            Self::FloatingIpChanged => out.write_str("the floating IP's description says something else now"),
+            Self::ServerThere => out.write_str("its server is there"),
         }
     }
 }
@@ -106,7 +123,11 @@ impl Expects {
     pub fn object(&self) -> Option<Object> {
         let server = self.server.as_ref().map(|server| (server.provider.clone(), server.id.clone()));
         let agent = self.agent.as_ref().map(|agent| (agent.target.clone(), agent.name.clone()));
-        (server.is_some() || agent.is_some()).then_some(Object { server, agent })
+        let ip = self.floating_ip.as_ref();
+        let gone = ip.and_then(|ip| Some((ip.provider.clone(), ip.gone.clone()?)));
+        let floating_ip = ip.map(|ip| (ip.provider.clone(), ip.id.clone()));
+        let object = Object { server: server.or(gone), agent, floating_ip };
+        (object != Object::default()).then_some(object)
     }
 }
 
@@ -121,7 +142,19 @@ pub fn still_holds(expects: &Expects, fresh: &Fresh) -> Result<(), Stale> {
     if let Some(expected) = &expects.agent {
         agent_holds(expected.is, fresh.agent.as_ref().and_then(Option::as_ref))?;
     }
-    Ok(())
+    expects.floating_ip.as_ref().map_or(Ok(()), |expected| floating_ip_holds(expected, fresh))
+}
+
+fn floating_ip_holds(expected: &FloatingIpExpects, fresh: &Fresh) -> Result<(), Stale> {
+    let ip = fresh.floating_ip.as_ref().and_then(Option::as_ref).ok_or(Stale::FloatingIpGone)?;
+    if ip.id != expected.id || ip.description != expected.description {
+        return Err(Stale::FloatingIpChanged);
+    }
+    match (&expected.gone, &fresh.server) {
+        // One that was not read may be there.
+        (Some(_), None | Some(Some(_))) => Err(Stale::ServerThere),
+        (Some(_), Some(None)) | (None, _) => Ok(()),
+    }
 }
 
 fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> {

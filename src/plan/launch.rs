@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::backoff::{self, BackOff};
+use super::floating;
 use super::need::{Counts, Load};
 use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
@@ -151,7 +152,9 @@ impl<'a> Room<'a> {
 
     fn in_provider(&self, pool: &Pool, provider: &Provider) -> Result<CreateServer, WaitsFor> {
         let refused = Refused::Create(pool.name.clone(), provider.name.clone());
-        if let Some(said) = self.observed.this_run.refused.get(&refused) {
+        let this_run = &self.observed.this_run;
+        let said = this_run.refused.get(&refused).or_else(|| floating::refused(this_run, &provider.name));
+        if let Some(said) = said {
             return Err(WaitsFor::Refused(said.clone()));
         }
         let load = self.loads.get(&provider.name).copied().unwrap_or_default();

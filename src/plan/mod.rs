@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod brakes;
 pub mod drift;
 pub mod expects;
+pub mod floating;
 pub mod launch;
 pub mod need;
 pub mod planner;
@@ -23,13 +24,13 @@ use crate::names::{ControllerId, PoolName, ProviderName, TargetName};
 use crate::observed::{Account, Gap};
 
 pub use action::{
-    Act, Action, AgentLauncher, Chain, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript,
-    Subject, Verb,
+    Act, Action, AgentLauncher, Chain, CreateAgent, CreateFloatingIp, CreateServer, Machine, NodeFiles, PushScripts, StartAgent,
+    StartScript, Subject, Verb,
 };
 pub use approved::Approved;
 pub use asks::asks;
 pub use brakes::Refusal;
-pub use expects::{AgentExpects, AgentIs, Expects, MarkExpects, ServerExpects, Stale, still_holds};
+pub use expects::{AgentExpects, AgentIs, Expects, FloatingIpExpects, MarkExpects, ServerExpects, Stale, still_holds};
 pub use need::Counts;
 pub use planner::plan;
 pub use reason::{Because, Step, WaitsFor};
@@ -139,6 +140,7 @@ impl WaitsFor {
         match self {
             Self::Boot
             | Self::Ssh
+            | Self::Port
             | Self::Script
             | Self::Online
             | Self::Deletion

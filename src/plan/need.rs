@@ -71,6 +71,7 @@ impl Counts {
             State::Held(_) | State::HoldOver(_) | State::Kept(_) => &mut self.held,
             State::Used(_) | State::Resuming { .. } | State::Orphan | State::Retiring(_) => &mut self.used,
             State::Launching
+            | State::WithoutFloatingIp
             | State::Booting { .. }
             | State::Preparing
             | State::ToRegister

@@ -14,7 +14,7 @@ use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
     TargetHead, Verb, WaitsFor,
 };
-use super::{drift, surplus};
+use super::{drift, floating, surplus};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::node::mass_offline::mass_offline;
@@ -50,6 +50,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
         }
     }
     chains.extend(lone_agents(&joined));
+    chains.extend(floating::lone(desired, observed));
     chains.extend(launches.chains);
     let healthy = healthy(&joined);
     let planned: BTreeSet<NodeName> = chains.iter().map(|chain| chain.subject.name.clone()).collect();
@@ -105,7 +106,8 @@ fn lone_agents(joined: &Joined<'_>) -> Vec<Chain> {
 
 fn agent_only(target: &TargetName, agent: &Computer, is: AgentIs, because: Because) -> Chain {
     let name = NodeName::new(agent.name.as_str());
-    let expects = Expects { server: None, agent: Some(AgentExpects { target: target.clone(), name: name.clone(), is }) };
+    let agent = Some(AgentExpects { target: target.clone(), name: name.clone(), is });
+    let expects = Expects { agent, ..Expects::default() };
     let act = Act::DeleteAgent { target: target.clone(), name: name.clone() };
     let subject = Subject { pool: None, name };
     Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }

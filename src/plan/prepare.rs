@@ -60,7 +60,7 @@ impl Up<'_, '_> {
         let server = Some(still_up(&self.desired.controller.id, self.node, marks));
         let agent = agent.zip(self.node.target());
         let agent = agent.map(|(is, target)| AgentExpects { target: target.clone(), name: self.node.name.clone(), is });
-        Expects { server, agent }
+        Expects { server, agent, ..Expects::default() }
     }
 
     fn machine(&self, pinned: HostKey) -> Option<Machine> {
@@ -93,7 +93,7 @@ impl Up<'_, '_> {
 
     fn node_files(&self) -> Option<NodeFiles> {
         let server = self.node.server;
-        let address = server.address(&self.provider.address)?.to_owned();
+        let address = self.node.address(self.provider)?.to_owned();
         let fixed = server.addresses.iter().find(|address| address.kind == AddressKind::Fixed);
         Some(NodeFiles {
             hostname: self.node.name.clone(),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drift::Drift;
 use crate::desired::units;
-use crate::names::ProviderName;
+use crate::names::{ProviderName, ServerId, short};
 use crate::node::{FailedWhy, UsedWhy};
 
 /// Why a chain is in the plan.
@@ -33,6 +33,8 @@ pub enum Because {
     Orphan,
     /// An agent of ours whose server is in no list.
     LoneAgent,
+    /// A floating IP of ours whose server is in no list: that server.
+    LoneFloatingIp(ServerId),
     /// Left in Jenkins' list of an agent that was deleted under a Pipeline.
     Ghost,
     /// More are ready than wanted.
@@ -56,6 +58,8 @@ pub enum Because {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
+    /// ACTIVE: one floating IP on its port.
+    FloatingIp,
     /// SSH answered: pin the key, push scripts, start the ready script.
     Prepare,
     /// The ready script passed: register the agent.
@@ -72,6 +76,8 @@ pub enum Step {
 pub enum WaitsFor {
     /// A machine on its way up: what it waits for.
     Boot,
+    /// A port that its floating IP can be put on.
+    Port,
     Ssh,
     Script,
     Online,
@@ -147,6 +153,7 @@ impl fmt::Display for Because {
             Self::Orphan => out.write_str("its agent is gone from Jenkins"),
             Self::Ghost => out.write_str("a ghost of a deleted agent"),
             Self::LoneAgent => out.write_str("its server is gone"),
+            Self::LoneFloatingIp(server) => write!(out, "its server {} is gone", short(server.as_str())),
             Self::Surplus => out.write_str("surplus: more are ready than wanted"),
             Self::PoolRemoved => out.write_str("its pool was removed"),
             Self::Drift(drift) => write!(out, "drift: {}", joined(drift)),
@@ -163,6 +170,7 @@ impl fmt::Display for Because {
 impl fmt::Display for Step {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
+            Self::FloatingIp => "ACTIVE: create a floating IP",
             Self::Prepare => "SSH answers: run the ready script",
             Self::Register => "ready script passed: register the agent",
             Self::StartAgent => "registered: start the agent",
@@ -175,6 +183,7 @@ impl fmt::Display for WaitsFor {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Boot => out.write_str("ACTIVE"),
+            Self::Port => out.write_str("a port with an IPv4 address for its floating IP"),
             Self::Ssh => out.write_str("SSH"),
             Self::Script => out.write_str("its ready script"),
             Self::Online => out.write_str("its agent to come online"),

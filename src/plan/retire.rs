@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::floating;
 use super::prepare::first_online;
 use super::{Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, MarkExpects, ServerExpects, Subject, Verb, WaitsFor};
 use crate::desired::units::since;
@@ -113,12 +114,15 @@ impl Down<'_, '_> {
             let act = Act::DeleteAgent { target: target.clone(), name: node.name.clone() };
             actions.push(Action { act, expects: self.expects(self.retired(), self.agent_is(self.removable())) });
         }
-        let act = Act::DeleteServer { provider: node.provider.clone(), server: node.server.id.clone() };
         let absent = match node.agent {
             AgentSight::Gap => None,
             AgentSight::Absent | AgentSight::Seen(_) => self.agent_is(AgentIs::Absent),
         };
-        actions.push(Action { act, expects: self.expects(self.retired(), absent) });
+        let expects = || self.expects(self.retired(), absent.clone());
+        // Released before its server: what names the server by its id is never left behind for good.
+        actions.extend(node.floating_ips.iter().map(|ip| floating::release(&node.provider, ip, expects())));
+        let act = Act::DeleteServer { provider: node.provider.clone(), server: node.server.id.clone() };
+        actions.push(Action { act, expects: expects() });
         Ok(None)
     }
 
@@ -168,7 +172,7 @@ impl Down<'_, '_> {
             status: (self.node.server.status == ServerStatus::Build).then_some(ServerStatus::Build),
             marks,
         };
-        Expects { server: Some(server), agent }
+        Expects { server: Some(server), agent, ..Expects::default() }
     }
 
     fn agent_is(&self, is: AgentIs) -> Option<AgentExpects> {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::{BackOff, LONGEST};
 use super::drift::Drifted;
+use super::floating;
 use super::prepare::next_step;
 use super::retire::{Sight, facts, removal, resuming};
 use super::{Action, Because, Chain, WaitsFor};
@@ -46,6 +47,7 @@ impl Steps<'_> {
             State::Ready => self.ready(node),
             State::Busy => self.noted(node).map(Some).ok_or(WaitsFor::Build),
             State::Launching
+            | State::WithoutFloatingIp
             | State::Booting { .. }
             | State::Preparing
             | State::ToRegister
@@ -69,6 +71,7 @@ impl Steps<'_> {
                 self.noted(node).map(Some).ok_or(waits)
             }
             State::Resuming { until, .. } => resuming(self.sight, node).map(Some).ok_or(WaitsFor::Resume { until: *until }),
+            State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
             State::MassOffline => Err(WaitsFor::Limit),
             State::Launching => Err(WaitsFor::Boot),
             State::Booting { up: None } => Err(WaitsFor::Ssh),

@@ -178,7 +178,7 @@ fn server_seen(from: Sources<'_>, node: &Node<'_>) -> ServerSeen {
         fault: server.fault.clone(),
         created: server.created,
         launched: server.launched,
-        address: provider.and_then(|provider| server.address(&provider.address)).map(str::to_owned),
+        address: provider.and_then(|provider| node.address(provider)).map(str::to_owned),
         flavor: server.flavor.clone(),
         image: image_name(from.observed, &node.provider, server),
         availability_zone: server.availability_zone.clone(),
@@ -307,12 +307,16 @@ fn is_about(chain: &Chain, node: &Node<'_>) -> bool {
         | Act::ClearMark { server, .. }
         | Act::Unlock { server, .. }
         | Act::DeleteServer { server, .. } => Some(server.clone()),
+        Act::CreateFloatingIp(create) => Some(create.server.clone()),
         Act::PushScripts(push) => Some(push.machine.server.clone()),
         Act::StartScript(start) => Some(start.machine.server.clone()),
         Act::StartAgent(start) => Some(start.machine.server.clone()),
-        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::LiftMark { .. } | Act::DeleteAgent { .. } => {
-            None
-        }
+        Act::CreateServer(_)
+        | Act::DeleteFloatingIp { .. }
+        | Act::CreateAgent(_)
+        | Act::MarkOffline { .. }
+        | Act::LiftMark { .. }
+        | Act::DeleteAgent { .. } => None,
     };
     let mut about = chain.actions.iter().filter_map(|action| server(&action.act));
     about.all(|id| id == node.server.id)
@@ -330,6 +334,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
         | State::Busy
         | State::Retiring(_)
         | State::Launching
+        | State::WithoutFloatingIp
         | State::ToRegister
         | State::Used(_)
         | State::Resuming { .. }

@@ -240,6 +240,7 @@ fn by_next_run(verb: Verb) -> &'static str {
 fn then(waits_for: &WaitsFor) -> Option<&'static str> {
     match waits_for {
         WaitsFor::Boot => Some("then SSH is looked for; failed after launch-timeout"),
+        WaitsFor::Port => Some("then its floating IP is created; failed after boot-timeout"),
         WaitsFor::Ssh => Some("then its host key is pinned and its ready script starts; failed after boot-timeout"),
         WaitsFor::Script => Some("then its agent is registered; failed after ready-timeout"),
         WaitsFor::Online => Some("then it is ready; failed after online-timeout"),

@@ -40,7 +40,7 @@ fn row(desired: &Desired, observed: &Observed, node: &Node<'_>, now: Timestamp) 
         let known = images.into_iter().flatten().find(|image| image.id == *id);
         known.map_or_else(|| crate::names::short(id.as_str()).to_owned(), |image| image.name.clone())
     });
-    let address = desired.provider(&node.provider).and_then(|provider| node.server.address(&provider.address));
+    let address = desired.provider(&node.provider).and_then(|provider| node.address(provider));
     Row {
         node: node.name.to_string(),
         pool: node.pool_name().map(ToString::to_string),

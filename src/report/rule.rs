@@ -18,6 +18,9 @@ pub fn rule_of(state: &State) -> String {
         State::Launching => "a server in BUILD for no longer than launch-timeout is launching".to_owned(),
         State::Failed(why) => failed(why),
         State::Kept(why) => kept(why),
+        State::WithoutFloatingIp => {
+            "ACTIVE, in a provider whose nodes have floating IPs, and none was made for it yet: it is booting".to_owned()
+        }
         State::Booting { up: None } => {
             "ACTIVE, and no SSH with a key to trust yet, for no longer than boot-timeout, is booting".to_owned()
         }
@@ -101,7 +104,7 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
     let known = |at: &Timestamp| *at != Timestamp::UNIX_EPOCH;
     let since = match &node.state {
         State::Launching => Some(server.created),
-        State::Booting { .. } => server.launched,
+        State::WithoutFloatingIp | State::Booting { .. } => server.launched,
         State::Busy => marks.busy.as_ref().map(|busy| busy.at),
         State::HoldOver(_) => marks.hold.as_ref().and_then(|hold| hold.until),
         State::Failed(why) => marks.failed.as_ref().map(|failed| failed.at).or_else(|| failed_at(desired, node, why)),

@@ -1,14 +1,15 @@
 //! Nova's servers and what they are made of, with Nova's rules. Machines behind them are `machine`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::faults::{BuildFate, Fate};
+use super::floating::CloudFloatingIp;
 use super::refusal::Refusal;
 use crate::desired::Family;
-use crate::names::{FlavorId, ImageId, NetworkId, ServerId};
+use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, ServerId};
 use crate::observed::marks::MAX_VALUE;
 use crate::observed::{Address, AddressKind, Flavor, Headroom, Image, Network, Quota, Server, ServerStatus};
 
@@ -22,6 +23,9 @@ pub struct Cloud {
     pub images: Vec<Image>,
     pub flavors: Vec<Flavor>,
     pub networks: Vec<Network>,
+    /// Of the networks, those that floating IPs are of.
+    pub external: BTreeSet<NetworkId>,
+    pub floating_ips: BTreeMap<FloatingIpId, CloudFloatingIp>,
     pub limits: Limits,
     /// Servers a page has at most: Nova's `max_limit`.
     pub page: usize,
@@ -34,6 +38,8 @@ pub struct Limits {
     pub cores: Option<u64>,
     /// MiB.
     pub ram: Option<u64>,
+    /// Neutron's.
+    pub floating_ips: Option<u64>,
 }
 
 #[derive(Debug, Clone)]

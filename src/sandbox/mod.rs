@@ -5,6 +5,7 @@ pub mod clock;
 pub mod cloud;
 mod connections;
 pub mod faults;
+pub mod floating;
 pub mod generation;
 pub mod jenkins;
 mod jenkins_view;
@@ -52,6 +53,9 @@ impl Sandbox {
             sandbox.add_provider(&provider.name);
             for network in &provider.networks {
                 sandbox.add_network(&provider.name, network);
+            }
+            if let Some(network) = &provider.floating_ip_network {
+                sandbox.add_external_network(&provider.name, network);
             }
             for name in desired.glance_names() {
                 sandbox.add_image(&provider.name, name);

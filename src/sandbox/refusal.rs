@@ -17,7 +17,7 @@ impl Refusal {
 
     pub fn kind(&self) -> ActErrorKind {
         match self.status {
-            403 if self.said.starts_with("Quota exceeded") => ActErrorKind::Quota,
+            403 | 409 if self.said.starts_with("Quota exceeded") => ActErrorKind::Quota,
             409 | 413 | 429 | 503 => ActErrorKind::NotNow,
             _ => ActErrorKind::Refused,
         }

@@ -99,6 +99,8 @@ impl State {
             images: Vec::new(),
             flavors: vec![flavor("m1.small", 1, 2048)],
             networks: Vec::new(),
+            external: BTreeSet::new(),
+            floating_ips: BTreeMap::new(),
             limits: Limits::default(),
             page: 1000,
         };
@@ -326,6 +328,7 @@ impl State {
             for id in built {
                 self.finish_build(&provider, &id);
             }
+            self.drop_ports(&provider, &gone);
             if let Some(cloud) = self.clouds.get_mut(&provider) {
                 cloud.servers.retain(|id, _| !gone.contains(id));
             }

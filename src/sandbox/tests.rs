@@ -177,7 +177,7 @@ fn a_restart_hides_marks_of_old_generations_until_the_agent_is_back() {
         play.online("n1");
         play.world.mark_gearman(&play.target, "n1");
         play.world.restart_controller(&play.target);
-        let down = play.world.read(&Object { server: None, agent: Some((play.target.clone(), "n1".into())) });
+        let down = play.world.read(&Object { agent: Some((play.target.clone(), "n1".into())), ..Object::default() });
         assert!(down.is_err(), "it is starting");
         play.world.tick(20);
         let agent = play.agent("n1");
@@ -244,7 +244,7 @@ fn an_outage_is_a_gap_and_changes_nothing() {
     let play = play(Generation::J2_462);
     let id = play.launch("n1");
     play.world.begin_outage(Source::Provider(play.provider.clone()), "connect timed out");
-    let object = Object { server: Some((play.provider.clone(), id.clone())), agent: None };
+    let object = Object { server: Some((play.provider.clone(), id.clone())), ..Object::default() };
     assert_eq!(play.world.read(&object).map_err(|gap| gap.answered), Err("connect timed out".to_owned()));
     assert!(play.world.act(&play.delete(&id)).is_err());
     play.world.end_outage(&Source::Provider(play.provider.clone()));

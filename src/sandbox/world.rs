@@ -8,12 +8,14 @@ use super::jenkins::{Node, NodeLauncher, Why};
 use super::machine::Process;
 use super::refusal::Refusal;
 use super::state::State;
-use crate::desired::{Controller, Desired};
+use crate::desired::{Controller, Desired, Provider};
 use crate::names::{NodeName, ProviderName, TargetName};
 use crate::observed::{
     Account, AgentConfig, Answer, Ask, Fresh, Gap, Image, Lists, MachineSight, Mark, Object, ProviderLists, Source, TargetList,
 };
-use crate::plan::{Act, AgentLauncher, CreateAgent, CreateServer, Machine, PushScripts, StartAgent, StartScript};
+use crate::plan::{
+    Act, AgentLauncher, CreateAgent, CreateFloatingIp, CreateServer, Machine, PushScripts, StartAgent, StartScript,
+};
 use crate::world::{ActError, ActErrorKind, Done, World};
 
 impl World for Sandbox {
@@ -22,9 +24,7 @@ impl World for Sandbox {
             let providers = desired.controller.providers.values();
             let targets = desired.controller.targets.keys();
             Lists {
-                providers: providers
-                    .map(|provider| (provider.name.clone(), state.provider_lists(desired, &provider.name, &provider.cloud)))
-                    .collect(),
+                providers: providers.map(|provider| (provider.name.clone(), state.provider_lists(desired, provider))).collect(),
                 targets: targets.map(|name| (name.clone(), state.target_list(name))).collect(),
             }
         })
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// A look: refused, too, from a stop on.
-    fn seen(&self, source: Source, tried: &str) -> Result<(), Gap> {
+    pub(super) fn seen(&self, source: Source, tried: &str) -> Result<(), Gap> {
         let stopped = self.faults.stopped().then(|| "connection refused".to_owned());
         match stopped.or_else(|| self.outage(&source)) {
             Some(answered) => Err(Gap { source, tried: tried.to_owned(), answered, hint: None }),
@@ -87,7 +87,8 @@ impl State {
         }
     }
 
-    fn provider_lists(&mut self, desired: &Desired, name: &ProviderName, cloud_name: &str) -> Result<ProviderLists, Gap> {
+    fn provider_lists(&mut self, desired: &Desired, provider: &Provider) -> Result<ProviderLists, Gap> {
+        let name = &provider.name;
         self.seen(Source::Provider(name.clone()), "GET /servers/detail")?;
         let Some(cloud) = self.clouds.get(name) else { return Ok(ProviderLists::default()) };
         let wanted = desired.glance_names();
@@ -98,12 +99,13 @@ impl State {
         Ok(ProviderLists {
             account: Account {
                 file: "the sandbox".to_owned(),
-                cloud: cloud_name.to_owned(),
+                cloud: provider.cloud.clone(),
                 project: cloud.project.clone(),
                 user: cloud.user.clone(),
             },
             servers: cloud.servers.values().map(|server| server.seen.clone()).collect(),
             images: images.cloned().collect(),
+            floating_ips: self.list_floating_ips(name, provider.floating_ip_network.is_some()),
         })
     }
 
@@ -153,6 +155,7 @@ impl State {
                 self.seen(Source::Target(target.clone()), "GET /queue/api/json")?;
                 Ok(Answer::Queue(self.jenkins.get(target).map(super::jenkins::Jenkins::waiting).unwrap_or_default()))
             }
+            Ask::Ports(provider, server) => self.answer_ports(provider, server),
             Ask::Networks(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /networks")?;
                 Ok(Answer::Networks(self.clouds.get(provider).map(|cloud| cloud.networks.clone()).unwrap_or_default()))
@@ -162,6 +165,7 @@ impl State {
 
     fn read(&mut self, object: &Object) -> Result<Fresh, Gap> {
         let mut fresh = Fresh::default();
+        self.read_floating_ip(object, &mut fresh)?;
         if let Some((provider, id)) = &object.server {
             self.seen(Source::Server(provider.clone(), id.clone()), "GET /servers/ID")?;
             let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
@@ -226,6 +230,8 @@ impl State {
             },
             Act::Unlock { provider, server } => self.set_lock(provider, server, false).map(|()| Done::Done),
             Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
+            Act::CreateFloatingIp(create) => self.perform_floating_ip(create),
+            Act::DeleteFloatingIp { provider, id } => already_when_gone(self.delete_floating_ip(provider, id)),
             Act::PushScripts(push) => self.push_scripts(push),
             Act::StartScript(start) => self.start_script(start),
             Act::CreateAgent(create) => self.create_agent(&create.target, new_node(create)).map(|()| Done::Done),
@@ -319,6 +325,9 @@ fn already_when_gone(result: Result<(), Refusal>) -> Result<Done, Refusal> {
 fn source_of(act: &Act) -> Option<Source> {
     match act {
         Act::CreateServer(create) => Some(Source::Provider(create.provider.clone())),
+        Act::CreateFloatingIp(CreateFloatingIp { provider, .. }) | Act::DeleteFloatingIp { provider, .. } => {
+            Some(Source::Provider(provider.clone()))
+        }
         Act::SetMarks { provider, server, .. }
         | Act::ClearMark { provider, server, .. }
         | Act::Unlock { provider, server }

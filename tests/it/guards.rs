@@ -238,8 +238,8 @@ fn fresh(scene: &Scene) -> (Expects, Server, Computer) {
     let marks = [(Mark::Retire, MarkExpects::Present)].into();
     let controller = scene.desired.controller.id.clone();
     let expected = ServerExpects { provider: PROVIDER.into(), id: server.id.clone(), controller, status: None, marks };
-    let expects =
-        Expects { server: Some(expected), agent: Some(AgentExpects { target: Scene::target(), name, is: AgentIs::Removable }) };
+    let agent_expected = Some(AgentExpects { target: Scene::target(), name, is: AgentIs::Removable });
+    let expects = Expects { server: Some(expected), agent: agent_expected, ..Expects::default() };
     (expects, server, agent)
 }
 
@@ -251,7 +251,7 @@ fn a_deletion_holds_only_of_what_it_was_planned_for() {
     let verdict = |change: &dyn Fn(&mut Server, &mut Computer)| {
         let (expects, mut server, mut agent) = fresh(&scene);
         change(&mut server, &mut agent);
-        still_holds(&expects, &Fresh { server: Some(Some(server)), agent: Some(Some(agent)) })
+        still_holds(&expects, &Fresh { server: Some(Some(server)), agent: Some(Some(agent)), ..Fresh::default() })
     };
     assert_eq!(verdict(&|_, _| ()), Ok(()));
     assert_eq!(verdict(&|_, agent| agent.busy = true), Err(Stale::AgentBusy));

@@ -8,6 +8,7 @@ mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
 #[cfg(feature = "sandbox")]
+mod floating;
 mod guards;
 mod holds;
 mod http;
@@ -23,6 +24,7 @@ mod mutations;
 mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
+mod openstack_floating;
 #[cfg(feature = "sandbox")]
 mod progress;
 #[cfg(feature = "sandbox")]

@@ -67,6 +67,11 @@ pub(crate) fn play_with(
 }
 
 pub(crate) fn cloud_at(server: &HttpServer, cache: Option<&Path>, now: &str) -> Cloud {
+    cloud_with(server, cache, now, None)
+}
+
+/// `floating`: the provider's `floating-ip-network`.
+pub(crate) fn cloud_with(server: &HttpServer, cache: Option<&Path>, now: &str, floating: Option<&str>) -> Cloud {
     install_tls_provider();
     let now: Timestamp = now.parse().expect("a time");
     let vars = [
@@ -91,7 +96,7 @@ pub(crate) fn cloud_at(server: &HttpServer, cache: Option<&Path>, now: &str) -> 
         address: AddressChoice::default(),
         security_groups: Vec::new(),
         availability_zones: Vec::new(),
-        floating_ip_network: None,
+        floating_ip_network: floating.map(str::to_owned),
         key_name: None,
         config_drive: true,
         host_keys: HostKeys::FirstUse,

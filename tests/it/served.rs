@@ -58,6 +58,18 @@ impl Served {
         Self { world, desired, http, directory, _ssh: ssh }
     }
 
+    /// Each node with a floating IP of the network `public`.
+    pub(crate) fn with_floating_ips(mut self) -> Self {
+        let file = self.path("desired-state/controller.yaml");
+        let text = fs::read_to_string(&file).expect("a file");
+        fs::write(&file, text.replace("networks: [ci-net]", "networks: [ci-net], floating-ip-network: public")).expect("a file");
+        for provider in self.desired.controller.providers.keys() {
+            self.world.add_external_network(provider, "public");
+        }
+        self.desired = load(&self.path("desired-state"), &LoadEnv::default()).expect("a sound desired state").desired;
+        self
+    }
+
     /// The binary, with nothing of our own environment.
     pub(crate) fn poolkeeper(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_poolkeeper"));

@@ -47,7 +47,8 @@ fn mixed() -> Scene {
     let kept = scene.agents().first().expect("two").clone();
     scene.world.mark_by_person(&Scene::target(), &kept, "alice", "disk full");
     scene.world.with(|state| {
-        let limits = poolkeeper::sandbox::cloud::Limits { instances: Some(25), cores: Some(40), ram: Some(51_712) };
+        let limits =
+            poolkeeper::sandbox::cloud::Limits { instances: Some(25), cores: Some(40), ram: Some(51_712), floating_ips: None };
         state.clouds.values_mut().for_each(|cloud| cloud.limits = limits);
     });
     scene
@@ -157,7 +158,12 @@ fn long_names_fit_the_screen() {
     scene.pool().providers = vec![provider.name.clone()];
     scene.desired.controller.providers.insert(provider.name.clone(), provider);
     scene.world.with(|state| {
-        let limits = poolkeeper::sandbox::cloud::Limits { instances: Some(250), cores: Some(1000), ram: Some(2_048_000) };
+        let limits = poolkeeper::sandbox::cloud::Limits {
+            instances: Some(250),
+            cores: Some(1000),
+            ram: Some(2_048_000),
+            floating_ips: None,
+        };
         state.clouds.values_mut().for_each(|cloud| cloud.limits = limits);
     });
     let text = status(&scene, Format::Text);

@@ -83,6 +83,7 @@ fn provider(name: &str, value: Value<'_>) -> Option<Provider> {
     let address = keys.keys("address", &ADDRESS).and_then(|keys| address(&keys));
     let security_groups = keys.at("security-groups").and_then(|value| value.texts());
     let availability_zones = keys.at("availability-zones").and_then(|value| value.texts());
+    let floating_ip_network = keys.optional("floating-ip-network", Value::text);
     let key_name = keys.optional("key-name", Value::text);
     let config_drive = keys.at("config-drive").and_then(|value| value.flag());
     let words = [("first-use", HostKeys::FirstUse), ("console", HostKeys::Console)];
@@ -100,7 +101,7 @@ fn provider(name: &str, value: Value<'_>) -> Option<Provider> {
         address: address?,
         security_groups: security_groups?,
         availability_zones: availability_zones?,
-        floating_ip_network: None,
+        floating_ip_network: floating_ip_network?,
         key_name: key_name?,
         config_drive: config_drive?,
         host_keys: host_keys?,

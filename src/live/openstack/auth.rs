@@ -25,6 +25,7 @@ pub(super) struct TokenFacts {
     pub expires: Timestamp,
     pub user: String,
     pub project: String,
+    pub project_id: String,
     pub catalog: Vec<CatalogEntry>,
 }
 
@@ -85,9 +86,15 @@ struct TokenAnswer {
 struct TokenBody {
     expires_at: Timestamp,
     user: NameOnly,
-    project: Option<NameOnly>,
+    project: Option<ProjectBody>,
     #[serde(default)]
     catalog: Vec<CatalogBody>,
+}
+
+#[derive(Deserialize)]
+struct ProjectBody {
+    id: String,
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +145,7 @@ pub(super) fn authenticate(client: &Client, config: &CloudConfig) -> Result<Toke
         expires: answer.token.expires_at,
         user: answer.token.user.name,
         project: project.name,
+        project_id: project.id,
         catalog: catalog.collect(),
     };
     Ok(Token { secret, facts })

@@ -10,14 +10,19 @@ use super::service::{Clock, Session};
 use super::{glance, neutron, nova};
 use crate::desired::Provider;
 use crate::live::http::{Client, Options, Patience};
-use crate::names::{ControllerId, ProviderName, ServerId};
-use crate::observed::{Account, Flavor, Gap, Mark, Network, ProviderLists, Quota, Server, ServerStatus, Source};
-use crate::plan::CreateServer;
+use crate::names::{ControllerId, FloatingIpId, ProviderName, ServerId};
+use crate::observed::{
+    Account, Flavor, FloatingIp, Gap, Mark, Network, Port, ProviderLists, Quota, Server, ServerStatus, Source,
+};
+use crate::plan::{CreateFloatingIp, CreateServer};
 use crate::world::{ActError, Done};
 
 /// How many servers in ERROR are asked for their fault at each look: more than a few at a time failed for the same reason, and
 /// all but one of a pool go at once.
 const MAX_FAULTS: usize = 5;
+
+/// Neutron's 404 to a new floating IP is not of itself: of its network, port, or the way between them.
+const NO_ROUTE: &str = "a router must join the nodes' network to `floating-ip-network` of the provider: check both";
 
 /// What a cloud needs of its surroundings: `settings` and `run` have it.
 #[derive(Clone)]
@@ -40,6 +45,8 @@ impl std::fmt::Debug for Surroundings {
 pub struct Cloud {
     provider: ProviderName,
     session: Session,
+    /// Its nodes have floating IPs: they are listed.
+    floating_ips: bool,
 }
 
 impl Cloud {
@@ -61,7 +68,7 @@ impl Cloud {
             )
         })?;
         let session = Session::new(config, client, around.cache_dir.as_deref(), Clock::clone(&around.clock));
-        Ok(Self { provider: provider.name.clone(), session })
+        Ok(Self { provider: provider.name.clone(), session, floating_ips: provider.floating_ip_network.is_some() })
     }
 
     /// HTTP requests sent so far.
@@ -70,17 +77,20 @@ impl Cloud {
     }
 
     /// Every server of the project, our images, and those of these names or ids. Three calls when the token is kept,
-    /// no id is asked for and nothing failed: servers and images side by side.
+    /// no id is asked for and nothing failed: servers and images side by side. One more where nodes have floating IPs.
     pub fn lists(&self, glance_names: &[&str], controller: &ControllerId) -> Result<ProviderLists, Gap> {
         let account = self.account().map_err(|error| self.gap(error))?;
-        let (servers, images) = std::thread::scope(|scope| {
+        let (servers, images, floating_ips) = std::thread::scope(|scope| {
             let images = scope.spawn(|| glance::images(&self.session, glance_names, controller));
-            (nova::servers(&self.session), images.join())
+            let floating_ips = self.floating_ips.then(|| scope.spawn(|| neutron::floating_ips(&self.session)));
+            (nova::servers(&self.session), images.join(), floating_ips.map(std::thread::ScopedJoinHandle::join))
         });
+        let floating_ips = floating_ips.transpose().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).transpose();
         let mut servers = servers.map_err(|error| self.gap(error))?;
         self.read_faults(&mut servers, controller);
         let images = images.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(|error| self.gap(error))?;
-        Ok(ProviderLists { account, servers, images })
+        let floating_ips = floating_ips.map_err(|error| self.gap(error))?.unwrap_or_default();
+        Ok(ProviderLists { account, servers, images, floating_ips })
     }
 
     /// Nova keeps a fault in the cell that the server failed in, and its list reads those of one cell alone (nova/objects/
@@ -127,6 +137,28 @@ impl Cloud {
 
     pub fn networks(&self) -> Result<Vec<Network>, Gap> {
         neutron::networks(&self.session).map_err(|error| self.gap(error))
+    }
+
+    /// A server's ports.
+    pub fn ports(&self, server: &ServerId) -> Result<Vec<Port>, Gap> {
+        neutron::ports(&self.session, server).map_err(|error| self.gap(error))
+    }
+
+    /// A floating IP as it is now; none: Neutron says that it is not there.
+    pub fn floating_ip(&self, id: &FloatingIpId) -> Result<Option<FloatingIp>, Gap> {
+        neutron::floating_ip(&self.session, id).map_err(|error| self.gap(error))
+    }
+
+    pub fn create_floating_ip(&self, wanted: &CreateFloatingIp) -> Result<Done, ActError> {
+        neutron::create_floating_ip(&self.session, wanted).map_err(|error| {
+            let unreachable = error.is_status(404).then(|| NO_ROUTE.to_owned());
+            let error = self.act_error(error);
+            ActError { hint: unreachable.or(error.hint), ..error }
+        })
+    }
+
+    pub fn delete_floating_ip(&self, id: &FloatingIpId) -> Result<Done, ActError> {
+        neutron::delete_floating_ip(&self.session, id).map_err(|error| self.act_error(error))
     }
 
     pub fn create_server(&self, wanted: &CreateServer) -> Result<Done, ActError> {

@@ -42,12 +42,16 @@ pub(super) fn server_of(act: &Act) -> Option<(&ProviderName, &ServerId)> {
         | Act::ClearMark { provider, server, .. }
         | Act::Unlock { provider, server }
         | Act::DeleteServer { provider, server } => Some((provider, server)),
+        Act::CreateFloatingIp(create) => Some((&create.provider, &create.server)),
         Act::PushScripts(push) => Some((&push.machine.provider, &push.machine.server)),
         Act::StartScript(start) => Some((&start.machine.provider, &start.machine.server)),
         Act::StartAgent(start) => Some((&start.machine.provider, &start.machine.server)),
-        Act::CreateServer(_) | Act::CreateAgent(_) | Act::MarkOffline { .. } | Act::LiftMark { .. } | Act::DeleteAgent { .. } => {
-            None
-        }
+        Act::CreateServer(_)
+        | Act::DeleteFloatingIp { .. }
+        | Act::CreateAgent(_)
+        | Act::MarkOffline { .. }
+        | Act::LiftMark { .. }
+        | Act::DeleteAgent { .. } => None,
     }
 }
 
@@ -63,6 +67,8 @@ pub(super) fn agent_of(act: &Act) -> Option<(&TargetName, &NodeName)> {
         | Act::ClearMark { .. }
         | Act::Unlock { .. }
         | Act::DeleteServer { .. }
+        | Act::CreateFloatingIp(_)
+        | Act::DeleteFloatingIp { .. }
         | Act::PushScripts(_)
         | Act::StartScript(_) => None,
     }

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 
 use super::sight::{Agent, Sight, Sights, agent_of, server_of};
-use super::{Offence, keys};
+use super::{Offence, floating, keys};
 use crate::desired::UsedWhen;
-use crate::names::NodeName;
+use crate::names::{FloatingIpId, NodeName};
 use crate::node::name::is_ours;
 use crate::observed::{Computer, Mark, Refused, ServerStatus};
 use crate::plan::{Act, Action, AgentIs, Chain, MarkExpects, ServerExpects};
@@ -22,7 +22,7 @@ pub(super) fn audit(sights: &Sights<'_>, chain: &Chain, offences: &mut Vec<Offen
     }
     // `two_chains` has said it.
     let Some((server, agent)) = keys(chain) else { return };
-    if server.is_none() && lone(sights, chain) {
+    if server.is_none() && (lone(sights, chain) || floating::is_lone(sights, chain)) {
         return;
     }
     let sight = match (server, agent) {
@@ -34,8 +34,16 @@ pub(super) fn audit(sights: &Sights<'_>, chain: &Chain, offences: &mut Vec<Offen
     let fits = |sight: &&Sight<'_>| sight.server.name == name.as_str() && agent.is_none_or(|(_, agent)| agent == name);
     match sight.filter(fits) {
         Some(sight) => {
-            let mut steps =
-                Steps { sights, sight, name, written: Vec::new(), unlocked: false, agent_deleted: false, server_deleted: false };
+            let mut steps = Steps {
+                sights,
+                sight,
+                name,
+                written: Vec::new(),
+                released: Vec::new(),
+                unlocked: false,
+                agent_deleted: false,
+                server_deleted: false,
+            };
             for action in &chain.actions {
                 let faults = steps.faults(action);
                 offences.extend(faults.into_iter().map(|offence| offence(name.clone())));
@@ -69,6 +77,8 @@ struct Steps<'s, 'a> {
     name: &'s NodeName,
     /// Marks of this chain's earlier actions.
     written: Vec<(Mark, String)>,
+    /// Floating IPs.
+    released: Vec<FloatingIpId>,
     unlocked: bool,
     agent_deleted: bool,
     server_deleted: bool,
@@ -80,6 +90,9 @@ impl Steps<'_, '_> {
     fn done(&mut self, act: &Act) {
         if let Act::SetMarks { marks, .. } = act {
             self.written.extend(marks.iter().map(|(mark, value)| (*mark, value.clone())));
+        }
+        if let Act::DeleteFloatingIp { id, .. } = act {
+            self.released.push(id.clone());
         }
         self.unlocked |= matches!(act, Act::Unlock { .. });
         self.agent_deleted |= matches!(act, Act::DeleteAgent { .. });
@@ -121,7 +134,28 @@ impl Steps<'_, '_> {
                 }
             }
             Act::MarkOffline { .. } => faults.extend(self.mark_offline()),
-            Act::DeleteAgent { .. } | Act::DeleteServer { .. } => faults.extend(self.deletion(&action.act)),
+            Act::DeleteAgent { .. } => faults.extend(self.deletion(&action.act)),
+            Act::DeleteServer { .. } => {
+                faults.extend(self.deletion(&action.act));
+                if floating::of(self.sights, self.sight).any(|ip| !self.released.contains(&ip.id)) {
+                    faults.push(Offence::FloatingIpLeft);
+                }
+            }
+            Act::DeleteFloatingIp { provider, id } => {
+                faults.extend(self.deletion(&action.act));
+                if provider != self.sight.provider || !floating::of(self.sights, self.sight).any(|ip| ip.id == *id) {
+                    faults.push(Offence::Foreign);
+                }
+            }
+            Act::CreateFloatingIp(create) => {
+                faults.extend(self.upward(None));
+                if !floating::is_described(self.sights, create) {
+                    faults.push(Offence::BadMarks);
+                }
+                if floating::of(self.sights, self.sight).next().is_some() {
+                    faults.push(Offence::FloatingIpTwice);
+                }
+            }
             Act::PushScripts(push) => faults.extend(self.upward(Some(push.machine.pinned.as_str()))),
             Act::StartScript(start) => faults.extend(self.upward(Some(start.machine.pinned.as_str()))),
             Act::StartAgent(start) => faults.extend(self.upward(Some(start.machine.pinned.as_str()))),
@@ -175,7 +209,8 @@ impl Steps<'_, '_> {
     fn deletion(&self, act: &Act) -> Vec<Fault> {
         let marked = self.sights.observed.this_run.marked.get(self.name);
         let online = self.sight.computer().is_some_and(|agent| !agent.offline);
-        let server = matches!(act, Act::DeleteServer { .. });
+        // A floating IP goes when its server may.
+        let server = matches!(act, Act::DeleteServer { .. } | Act::DeleteFloatingIp { .. });
         let unseen = self.sight.agent == Agent::Unseen && (self.value(Mark::Agent).is_some() || !server);
         let left = server && matches!(self.sight.agent, Agent::Seen(_)) && !self.agent_deleted;
         let young = self.sight.launching(self.sights) && self.sight.pool.is_some() && !self.sight.has(Mark::Retire);
@@ -211,13 +246,21 @@ impl Steps<'_, '_> {
             Act::CreateAgent(_) => goes_up(server) && present(server, Mark::Agent) && agent == Some(AgentIs::Absent),
             Act::MarkOffline { .. } => agent == Some(AgentIs::Unmarked),
             Act::DeleteAgent { .. } => self.goes_down(server) && self.removable(agent),
-            Act::DeleteServer { .. } => {
-                let unseen = sight.agent == Agent::Unseen;
-                self.goes_down(server) && (agent == Some(AgentIs::Absent) || (unseen && agent.is_none()))
+            Act::CreateFloatingIp(_) => goes_up(server),
+            Act::DeleteServer { .. } => self.may_go(server, agent),
+            Act::DeleteFloatingIp { id, .. } => {
+                let mut ips = floating::of(self.sights, sight);
+                ips.any(|ip| ip.id == *id && floating::expects_it(action, id, &ip.description)) && self.may_go(server, agent)
             }
             Act::CreateServer(_) => false,
         };
         same && same_agent && enough
+    }
+
+    /// Down, and without an agent, as far as that was seen.
+    fn may_go(&self, server: &ServerExpects, agent: Option<AgentIs>) -> bool {
+        let unseen = self.sight.agent == Agent::Unseen;
+        self.goes_down(server) && (agent == Some(AgentIs::Absent) || (unseen && agent.is_none()))
     }
 
     fn goes_down(&self, server: &ServerExpects) -> bool {

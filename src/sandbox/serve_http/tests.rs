@@ -292,3 +292,48 @@ fn faults_by_rule() {
     assert!(half.body.len() < length);
     assert_eq!(served.get("compute/v2.1/servers/detail").status, 200);
 }
+
+#[test]
+fn floating_ips_and_ports_have_the_recorded_shape() {
+    let served = served(Generation::J2_462);
+    let (recorded, none, cloud) = (openstack(), Value::Null, ProviderName::from("cloud-1"));
+    let network = served.world.add_external_network(&cloud, "public").expect("a network");
+    let check = |name: &str, status: u16, answer: &Answer| {
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        same_shape(name, &recorded[name], &answer.json());
+        answer.json()
+    };
+    let create = |network: &str, port: &Value| {
+        let body = json!({ "floatingip": { "floating_network_id": network, "port_id": port, "description": "x" } });
+        served.os("POST", "network/v2.0/floatingips", "2.93", &body)
+    };
+    let id = served.created();
+    let ports = || served.get(&format!("network/v2.0/ports?device_id={id}"));
+    assert_eq!(ports().json()["ports"], json!([]), "none before it was placed");
+    served.world.tick(5);
+    let port = check("ports", 200, &ports())["ports"][0]["id"].clone();
+    let fixed = served.world.with(|state| state.machines[id.as_str()].address.clone());
+
+    let ip = check("floatingip", 201, &create(network.as_str(), &port))["floatingip"].clone();
+    let one = format!("network/v2.0/floatingips/{}", ip["id"].as_str().expect("an id"));
+    assert_eq!(check("floatingip", 200, &served.get(&one))["floatingip"], ip);
+    assert_eq!((&ip["port_id"], ip["fixed_ip_address"].as_str()), (&port, Some(fixed.as_str())));
+    let address = || served.world.with(|state| state.machines.get(id.as_str()).map(|machine| machine.address.clone()));
+    assert_eq!(address().as_deref(), ip["floating_ip_address"].as_str(), "its door is there now");
+    check("floatingips", 200, &served.get("network/v2.0/floatingips"));
+    assert_eq!(served.get("network/v2.0/floatingips?project_id=another").json()["floatingips"], json!([]));
+
+    check("neutron-fault", 409, &create(network.as_str(), &port));
+    check("neutron-fault", 404, &create("nowhere", &port));
+    check("neutron-fault", 404, &create(network.as_str(), &json!("nothing")));
+    let inner = served.world.with(|state| state.clouds["cloud-1"].networks[0].id.clone());
+    check("neutron-fault", 400, &create(inner.as_str(), &port));
+    served.world.limit_floating_ips(&cloud, Some(1));
+    let over = check("neutron-fault", 409, &create(network.as_str(), &none));
+    assert_eq!(over["NeutronError"]["type"], "OverQuota");
+
+    assert_eq!(served.os("DELETE", &one, "2.93", &none).status, 204);
+    assert_eq!(address(), Some(fixed), "and back");
+    let gone = check("neutron-fault", 404, &served.os("DELETE", &one, "2.93", &none));
+    assert_eq!(gone["NeutronError"]["type"], "FloatingIPNotFound");
+}

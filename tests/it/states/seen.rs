@@ -321,6 +321,7 @@ fn words(state: &State) -> String {
         State::Lost { until: None } => "lost: to be marked".into(),
         State::Lost { until: Some(until) } if *until <= now() => "lost: its target is a gap".into(),
         State::Lost { until: Some(until) } => format!("lost: {} left", exact(until.duration_since(now()))),
+        State::WithoutFloatingIp => "booting: no floating IP".into(),
         State::Booting { up: Some(_) } => "booting: up".into(),
         State::Joining { start: true } => "joining: its agent is to be started".into(),
         State::Deleting

@@ -1,0 +1,46 @@
+//! What a state is called and counts as. How it comes about is `state`'s.
+
+use super::state::State;
+
+impl State {
+    /// The word of listings and of the plan's table.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Deleting => "deleting",
+            Self::Busy => "busy",
+            Self::Held(_) => "held",
+            Self::HoldOver(_) | Self::Retiring(_) => "retiring",
+            Self::Launching => "launching",
+            Self::Failed(_) => "failed",
+            Self::Kept(_) => "kept",
+            Self::WithoutFloatingIp | Self::Booting { .. } => "booting",
+            Self::Preparing => "preparing",
+            Self::ToRegister => "registering",
+            Self::Joining { .. } => "joining",
+            Self::Orphan => "orphan",
+            Self::Used(_) | Self::Resuming { .. } => "used",
+            Self::Lost { .. } | Self::MassOffline => "lost",
+            Self::Ready => "ready",
+        }
+    }
+
+    /// On its way to ready, without a person.
+    pub fn is_coming(&self) -> bool {
+        matches!(
+            self,
+            Self::Launching
+                | Self::WithoutFloatingIp
+                | Self::Booting { .. }
+                | Self::Preparing
+                | Self::ToRegister
+                | Self::Joining { .. }
+                | Self::Lost { .. }
+                | Self::MassOffline
+        )
+    }
+
+    /// In BUILD or booting: what `max-concurrent-launches` counts.
+    pub fn is_launching(&self) -> bool {
+        matches!(self, Self::Launching | Self::WithoutFloatingIp | Self::Booting { .. })
+    }
+}
