@@ -155,7 +155,7 @@ fn servers(directory: &Path) -> Vec<Server> {
 }
 
 fn lists(servers: Vec<Server>, computers: Vec<Computer>) -> Lists {
-    let provider = ProviderLists { account: Account::default(), servers, images: Vec::new() };
+    let provider = ProviderLists { account: Account::default(), servers, images: Vec::new(), ..ProviderLists::default() };
     let target = TargetList { version: Some("2.462.3".to_owned()), session: Some("0a1b2c3d".to_owned()), computers };
     Lists {
         providers: [(ProviderName::from("cloud-0"), Ok(provider))].into(),
