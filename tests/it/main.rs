@@ -3,13 +3,17 @@
 
 #[cfg(feature = "sandbox")]
 mod audited;
+#[cfg(feature = "sandbox")]
 mod calls;
+#[cfg(feature = "sandbox")]
 mod cli;
 #[cfg(feature = "sandbox")]
 mod explain;
 #[cfg(feature = "sandbox")]
 mod floating;
+#[cfg(feature = "sandbox")]
 mod guards;
+#[cfg(feature = "sandbox")]
 mod holds;
 mod http;
 mod http_server;
@@ -31,6 +35,7 @@ mod progress;
 mod properties;
 #[cfg(feature = "sandbox")]
 mod rolling;
+#[cfg(feature = "sandbox")]
 mod runs;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -49,4 +54,5 @@ mod trace;
 mod units;
 #[cfg(feature = "sandbox")]
 mod used;
+#[cfg(feature = "sandbox")]
 mod wire;
