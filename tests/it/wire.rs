@@ -77,7 +77,8 @@ impl Deployment {
     fn use_one(&self) {
         let (world, target) = (&self.stage.world, &self.stage.target);
         let agents = world.agents(target);
-        let name = agents.first().map(|agent| agent.name.clone()).expect("an agent");
+        // Which of two comes first is chance: a run makes them side by side.
+        let name = agents.iter().find(|agent| agent.online()).map(|agent| agent.name.clone()).expect("an agent online");
         world.start_gearman_build(target, &name, 3).expect("a build");
         world.tick(3);
     }
