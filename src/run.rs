@@ -34,8 +34,6 @@ pub struct Options {
     pub pools: Vec<PoolName>,
     /// How long to wait for the first pass's lock; later ones are waited for until the run's end.
     pub lock_timeout: SignedDuration,
-    /// A person approves the first plan; later passes stay within it.
-    pub within_approved: bool,
 }
 
 /// The outside of a run, as arguments: tests bring their own.
@@ -59,7 +57,8 @@ pub trait Audience: Sync {
     /// Of what every pass saw and would do, before `approve`.
     fn looked(&self, _observed: &Observed, _plan: &Plan, _now: Timestamp) {}
     /// Whether a person is asked before this plan is carried out. The lock is let go meanwhile, and what is there is looked at
-    /// again once there is an answer: others go on, and nobody knows how long a person reads.
+    /// again once there is an answer: others go on, and nobody knows how long a person reads. Later passes stay within what
+    /// was approved.
     fn asks(&self, _plan: &Plan) -> bool {
         false
     }
@@ -128,7 +127,7 @@ pub fn run(
         let now = (outside.clock)();
         let mut plan = plan(desired, &observed, now).only(&options.pools);
         this_run.note_listed(&listed(&observed));
-        note_looks(&mut this_run, &observed, (outside.clock)());
+        note_looks(&mut this_run, &observed, now);
         this_run.healthy_at_start.get_or_insert(plan.healthy);
         if let Some(approved) = &approved {
             plan = Approved::within(approved, plan, &this_run);
@@ -148,9 +147,6 @@ pub fn run(
             // The deadline is the run's, not the reader's.
             *began.lock().unwrap_or_else(PoisonError::into_inner) = (outside.clock)();
             continue;
-        }
-        if options.within_approved && approved.is_none() && !plan.is_empty() {
-            approved = Some(Approved::of(&plan));
         }
         let watch = |chain: &Chain, result: &ChainResult| audience.chain(chain, result);
         let results = execute(&plan, Surroundings { world, clock: outside.clock, stop: &stop, watch: &watch });

@@ -54,7 +54,6 @@ pub fn apply(
         deadline: (!args.until_converged).then_some(args.deadline),
         pools: super::pools(desired, &args.pool)?,
         lock_timeout: args.lock_timeout,
-        within_approved: !args.yes,
     };
     let Console { out, answers, stopped, calls } = console;
     let spinner = settings.lively.then(|| Spinner::new(settings.style.width));

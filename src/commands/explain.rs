@@ -11,8 +11,8 @@ use crate::desired::Desired;
 use crate::exit::{self, Usage};
 use crate::node::{Node, State, join};
 use crate::observe::answer_further;
-use crate::observed::{Ask, MachineAsk, Observed, ServerStatus, ThisRun};
-use crate::plan::asks::login;
+use crate::observed::{Ask, Observed, ServerStatus, ThisRun};
+use crate::plan::asks;
 use crate::plan::plan;
 use crate::report::explain::{Sources, explain, explain_agent};
 use crate::report::explain_text::text;
@@ -74,17 +74,15 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         | State::MassOffline
         | State::Ready => (false, false),
     };
-    let mut asks = BTreeSet::new();
+    let mut wanted = BTreeSet::new();
     if console && node.server.status != ServerStatus::Build {
-        asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+        wanted.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
     }
     if machine
         && node.server.status == ServerStatus::Active
         && let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
-        && let Some(login) = login(node, pool, provider)
     {
-        let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
-        asks.insert(Ask::Machine(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None }));
+        wanted.extend(asks::machine(node, pool, provider).map(Ask::Machine));
     }
-    asks
+    wanted
 }

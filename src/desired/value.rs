@@ -159,10 +159,10 @@ impl<'d> Value<'d> {
     }
 
     /// One of a few words.
-    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+    pub fn one_of<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*meant);
+            return Some(meant.clone());
         }
         let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         let fault = self.fault(format!("`{}` must be {}", self.name, known.join(" or ")));

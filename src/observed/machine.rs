@@ -138,6 +138,19 @@ pub enum ScriptState {
     },
 }
 
+impl ScriptState {
+    /// The same with another tail, where it has one.
+    #[must_use]
+    pub fn with_tail(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::NotStarted | Self::Passed => self,
+            Self::Running { seconds, tail } => Self::Running { seconds, tail: change(tail) },
+            Self::Exited { status, tail } => Self::Exited { status, tail: change(tail) },
+            Self::Vanished { tail } => Self::Vanished { tail: change(tail) },
+        }
+    }
+}
+
 /// Names a script's state directory on a machine: `/var/lib/poolkeeper/<server id>/<digest>/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ScriptRun {

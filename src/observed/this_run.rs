@@ -63,6 +63,11 @@ pub enum Refused {
 pub const UNLISTED_SECONDS: i64 = 60;
 
 impl ThisRun {
+    /// The service's words where it refused this kind of action on this node: it is not tried again in this run.
+    pub fn refusal(&self, kind: &'static str, node: &NodeName) -> Option<&String> {
+        self.refused.get(&Refused::Act(kind, node.clone()))
+    }
+
     /// What a list shows needs no counting by this run any more.
     pub fn note_listed(&mut self, listed: &BTreeSet<&str>) {
         for launched in &mut self.launched {

@@ -225,6 +225,26 @@ pub enum Verb {
 }
 
 impl Act {
+    /// The server that it changes, or does something on; none of a create, and of what is no server's.
+    pub fn server(&self) -> Option<(&ProviderName, &ServerId)> {
+        match self {
+            Self::SetMarks { provider, server, .. }
+            | Self::ClearMark { provider, server, .. }
+            | Self::Unlock { provider, server }
+            | Self::DeleteServer { provider, server } => Some((provider, server)),
+            Self::CreateFloatingIp(create) => Some((&create.provider, &create.server)),
+            Self::PushScripts(push) => Some((&push.machine.provider, &push.machine.server)),
+            Self::StartScript(start) => Some((&start.machine.provider, &start.machine.server)),
+            Self::StartAgent(start) => Some((&start.machine.provider, &start.machine.server)),
+            Self::CreateServer(_)
+            | Self::DeleteFloatingIp { .. }
+            | Self::CreateAgent(_)
+            | Self::MarkOffline { .. }
+            | Self::LiftMark { .. }
+            | Self::DeleteAgent { .. } => None,
+        }
+    }
+
     /// For logs and refusals: the kind of request.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -13,24 +13,22 @@ use crate::node::join::config_tells_more;
 use crate::node::{AgentSight, Joined, Node, State, join, name};
 use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
 
-/// The questions of round two, by the lists of round one.
+/// The questions of round two, by the lists of round one. Of a service whose list is a gap nothing is asked: it has said why.
 pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<Ask> {
     let joined = join(desired, observed, now);
     let mut asks = BTreeSet::new();
     for node in &joined.nodes {
-        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
-            && wants_machine(node, pool)
-        {
-            asks.extend(machine(node, pool, provider).map(Ask::Machine));
-            if node.marks.hostkey.is_none() {
-                asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider)) {
+            if wants_machine(node, pool) {
+                asks.extend(machine(node, pool, provider).map(Ask::Machine));
+                if node.marks.hostkey.is_none() {
+                    asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+                }
             }
-        }
-        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
-            && wants_workspace(node, pool, &observed.this_run, now)
-        {
-            let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
-            asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
+            if wants_workspace(node, pool, &observed.this_run, now) {
+                let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
+                asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
+            }
         }
         asks.extend(super::floating::asks(node, &observed.this_run));
         if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
@@ -44,20 +42,7 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
     let counts = need::counts(desired, observed, &joined, &drifted, now);
     asks.extend(for_creating(desired, &observed.lists, &counts));
     asks.extend(configs(desired, &observed.lists, &joined));
-    asks.retain(|ask| is_open(&observed.lists, ask));
     asks
-}
-
-/// A service whose list is a gap has said why: more questions bring the same words again, each after its own timeout.
-fn is_open(lists: &Lists, ask: &Ask) -> bool {
-    match ask {
-        Ask::Limits(name) | Ask::Flavors(name) | Ask::Networks(name) | Ask::Console(name, _) | Ask::Ports(name, _) => {
-            lists.providers.get(name).is_none_or(Result::is_ok)
-        }
-        Ask::AgentConfig(name, _) | Ask::Queue(name) => lists.targets.get(name).is_none_or(Result::is_ok),
-        // SSH does not go through the cloud's API.
-        Ask::Machine(_) => true,
-    }
 }
 
 /// ACTIVE and on its way up: only SSH tells how far it is.
@@ -92,7 +77,8 @@ fn wants_workspace(node: &Node<'_>, pool: &Pool, this_run: &ThisRun, now: Timest
     since_turn < DUE.as_secs() && !looked
 }
 
-fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<MachineAsk> {
+/// A look at a node's machine; none while it has no address.
+pub fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<MachineAsk> {
     let login = login(node, pool, provider)?;
     let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
     Some(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None })

@@ -14,7 +14,7 @@ use super::{Act, Chain, Plan};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::Observed;
-use sight::{Sights, agent_of, server_of};
+use sight::{Sights, agent_of};
 
 /// A rule that a plan breaks, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +109,7 @@ fn keys(chain: &Chain) -> Option<Keys<'_>> {
     let mut keys: Keys<'_> = (None, None);
     for action in &chain.actions {
         let expected = action.expects.server.as_ref().map(|server| (&server.provider, &server.id));
-        for server in [server_of(&action.act), expected].into_iter().flatten() {
+        for server in [action.act.server(), expected].into_iter().flatten() {
             if *keys.0.get_or_insert(server) != server {
                 return None;
             }

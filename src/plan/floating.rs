@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::launch;
 use super::prepare::still_up;
 use super::retire::{Sight, Step};
 use super::{Act, Action, Because, Chain, CreateFloatingIp, Expects, FloatingIpExpects, Step as Up, Subject, Verb, WaitsFor};
-use crate::desired::{Desired, Family, Provider, near};
+use crate::desired::{Desired, Family, Provider};
 use crate::names::{NetworkId, NodeName, ProviderName, ServerId};
 use crate::node::{Node, State};
 use crate::observed::{Answer, Ask, FloatingIp, FloatingIpMark, Observed, Port, Refused, ThisRun};
@@ -57,11 +58,7 @@ fn network(observed: &Observed, provider: &Provider) -> Result<NetworkId, WaitsF
     let unseen = || WaitsFor::Gap(provider.name.to_string());
     let wanted = provider.floating_ip_network.as_ref().ok_or_else(unseen)?;
     let Some(Answer::Networks(seen)) = observed.answer(&Ask::Networks(provider.name.clone())) else { return Err(unseen()) };
-    let found = seen.iter().find(|network| network.id.as_str() == wanted || network.name == *wanted);
-    found.map(|network| network.id.clone()).ok_or_else(|| {
-        let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
-        WaitsFor::NoNetwork { name: wanted.clone(), near }
-    })
+    launch::network(seen, wanted)
 }
 
 /// The port of the IPv4 address that would be used without a floating one. Nova's list may lag: then any with an IPv4 address,
@@ -101,16 +98,11 @@ pub fn lone(desired: &Desired, observed: &Observed) -> Vec<Chain> {
             // It has no other name.
             let subject = Subject { pool: None, name: NodeName::new(ip.address.as_str()) };
             let action = released(provider, ip, Some(server.clone()), Expects::default());
-            if !is_refused(observed, &action.act, &subject.name) {
+            if observed.this_run.refusal(action.act.kind(), &subject.name).is_none() {
                 let because = Because::LoneFloatingIp(server);
                 chains.push(Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![action] });
             }
         }
     }
     chains
-}
-
-/// What was refused in this run is not tried again in it.
-fn is_refused(observed: &Observed, act: &Act, name: &NodeName) -> bool {
-    observed.this_run.refused.contains_key(&Refused::Act(act.kind(), name.clone()))
 }

@@ -15,7 +15,7 @@ use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider, near};
 use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
 use crate::node::{Joined, name};
 use crate::observed::image::newest;
-use crate::observed::{Answer, Ask, Flavor, Image, Mark, Observed, Quota, Refused};
+use crate::observed::{Answer, Ask, Flavor, Image, Mark, Network, Observed, Quota, Refused};
 
 /// What a pass launches, and why pools get no more.
 #[derive(Debug, Default)]
@@ -224,14 +224,7 @@ impl<'a> Room<'a> {
         let Some(Answer::Networks(seen)) = self.observed.answer(&ask) else {
             return Err(self.unseen(&ask, provider));
         };
-        let found = provider.networks.iter().map(|wanted| {
-            let network = seen.iter().find(|network| network.id.as_str() == wanted || network.name == *wanted);
-            network.map(|network| network.id.clone()).ok_or_else(|| {
-                let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
-                WaitsFor::NoNetwork { name: wanted.clone(), near }
-            })
-        });
-        found.collect()
+        provider.networks.iter().map(|wanted| network(seen, wanted)).collect()
     }
 
     fn quota(&self, flavor: &Flavor, provider: &Provider) -> Result<(), WaitsFor> {
@@ -318,6 +311,15 @@ impl<'a> Room<'a> {
             quota.ram.used += flavor.ram;
         }
     }
+}
+
+/// By id or name, as people write it.
+pub fn network(seen: &[Network], wanted: &str) -> Result<NetworkId, WaitsFor> {
+    let found = seen.iter().find(|network| network.id.as_str() == wanted || network.name == wanted);
+    found.map(|network| network.id.clone()).ok_or_else(|| {
+        let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
+        WaitsFor::NoNetwork { name: wanted.to_owned(), near }
+    })
 }
 
 /// Names that any list shows, servers' and agents', and those this run gave out.

@@ -12,7 +12,7 @@ use crate::desired::{Desired, UsedWhen};
 use crate::names::TargetName;
 use crate::node::{AgentSight, Node, State};
 use crate::observed::agent::OUR_MESSAGE;
-use crate::observed::{Computer, Dated, Mark, Observed, ServerStatus, TargetList, marks};
+use crate::observed::{Computer, Dated, Mark, Observed, ServerStatus, marks};
 
 /// A build may have been handed out in the moment of our own mark: the controller shows it within this time.
 const SETTLE: SignedDuration = SignedDuration::from_secs(2);
@@ -254,9 +254,9 @@ impl Down<'_, '_> {
             facts.insert(Mark::Agent, "joined".to_owned());
         }
         // One that goes on after the controller's restart is busy in the new session.
-        let new = |busy: &Dated| self.list().is_some_and(|list| list.session.as_ref().is_some_and(|now| *now != busy.text));
+        let new = |busy: &Dated| node.session.is_some_and(|now| now != busy.text);
         if node.state == State::Busy && have.busy.as_ref().is_none_or(new) {
-            facts.insert(Mark::Busy, marks::dated(self.now, self.session()));
+            facts.insert(Mark::Busy, marks::dated(self.now, node.session.unwrap_or("-")));
         }
         if let (State::Used(why) | State::Resuming { why, .. }, None) = (&node.state, &have.used) {
             facts.insert(Mark::Used, marks::dated(self.now, &why.to_string()));
@@ -269,14 +269,6 @@ impl Down<'_, '_> {
             facts.insert(Mark::Lost, marks::seconds(self.now).to_string());
         }
         facts
-    }
-
-    fn session(&self) -> &str {
-        self.list().and_then(|list| list.session.as_deref()).unwrap_or("-")
-    }
-
-    fn list(&self) -> Option<&TargetList> {
-        self.observed.lists.targets.get(self.node.target()?)?.as_ref().ok()
     }
 
     fn lost_while_busy(&self) -> bool {

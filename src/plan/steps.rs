@@ -13,7 +13,6 @@ use super::{Action, Because, Chain, WaitsFor};
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName, ServerId};
 use crate::node::{AgentSight, KeptWhy, Node, State, UsedWhy};
-use crate::observed::Refused;
 
 /// What the steps of all nodes are decided from.
 #[derive(Debug)]
@@ -138,7 +137,7 @@ impl Steps<'_> {
     fn not_refused(&self, chain: Option<Chain>) -> Step {
         let Some(chain) = chain else { return Ok(None) };
         let name = &chain.subject.name;
-        let refused = |action: &Action| self.sight.observed.this_run.refused.get(&Refused::Act(action.act.kind(), name.clone()));
+        let refused = |action: &Action| self.sight.observed.this_run.refusal(action.act.kind(), name);
         match chain.actions.iter().find_map(refused) {
             Some(said) => Err(WaitsFor::Refused(said.clone())),
             None => Ok(Some(chain)),

@@ -14,7 +14,7 @@ use crate::observe::Further;
 use crate::observed::{
     Answer, Ask, Computer, Gap, HostKey, MachineAsk, MachineSight, Mark, Marks, Observed, ScriptState, Server,
 };
-use crate::plan::{Act, Because, Chain, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Because, Chain, Plan, Refusal, Verb, WaitsFor};
 
 /// Everything that the person is told.
 #[derive(Debug, serde::Serialize)]
@@ -302,24 +302,8 @@ fn next_chain(chain: &Chain) -> Next {
 
 /// Two servers can have one name: a chain's actions tell which it is for.
 fn is_about(chain: &Chain, node: &Node<'_>) -> bool {
-    let server = |act: &Act| match act {
-        Act::SetMarks { server, .. }
-        | Act::ClearMark { server, .. }
-        | Act::Unlock { server, .. }
-        | Act::DeleteServer { server, .. } => Some(server.clone()),
-        Act::CreateFloatingIp(create) => Some(create.server.clone()),
-        Act::PushScripts(push) => Some(push.machine.server.clone()),
-        Act::StartScript(start) => Some(start.machine.server.clone()),
-        Act::StartAgent(start) => Some(start.machine.server.clone()),
-        Act::CreateServer(_)
-        | Act::DeleteFloatingIp { .. }
-        | Act::CreateAgent(_)
-        | Act::MarkOffline { .. }
-        | Act::LiftMark { .. }
-        | Act::DeleteAgent { .. } => None,
-    };
-    let mut about = chain.actions.iter().filter_map(|action| server(&action.act));
-    about.all(|id| id == node.server.id)
+    let mut about = chain.actions.iter().filter_map(|action| action.act.server());
+    about.all(|(_, id)| *id == node.server.id)
 }
 
 /// Commands that show more or go on, as far as there are such commands.

@@ -103,17 +103,16 @@ pub enum Why {
 pub struct Build {
     pub url: String,
     pub ends: Timestamp,
-    /// The Gearman plugin marks the node when it is over.
-    pub gearman: bool,
-    /// It outlives the controller.
-    pub pipeline: bool,
+    pub kind: Kind,
 }
 
 /// What kind of build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Plain,
+    /// The Gearman plugin marks the node when it is over.
     Gearman,
+    /// It outlives the controller.
     Pipeline,
 }
 
@@ -189,7 +188,7 @@ impl Jenkins {
         self.session = session;
         let keeps = self.generation.keeps_marks();
         for node in self.nodes.values_mut() {
-            let pipelines = node.builds.extract_if(.., |build| build.pipeline);
+            let pipelines = node.builds.extract_if(.., |build| build.kind == Kind::Pipeline);
             self.resuming.extend(pipelines.map(|build| (node.name.clone(), build)));
             node.channel = Channel::Never;
             node.connects_at = None;
@@ -212,8 +211,7 @@ impl Jenkins {
             return None;
         }
         let url = format!("job/sleeper/{number}/");
-        let (gearman, pipeline) = (kind == Kind::Gearman, kind == Kind::Pipeline);
-        node.builds.push(Build { url: url.clone(), ends, gearman, pipeline });
+        node.builds.push(Build { url: url.clone(), ends, kind });
         node.builds_run += 1;
         self.builds_started = number;
         Some(url)
@@ -232,7 +230,7 @@ impl Jenkins {
         const DYING: i64 = 3;
         self.nodes.retain(|_, node| node.deleted_at.is_none_or(|at| now.duration_since(at).as_secs() < DYING));
         for node in self.nodes.values_mut().filter(|node| node.deleted_at.is_none()) {
-            if node.builds.iter().any(|build| build.ends <= now && build.gearman) {
+            if node.builds.iter().any(|build| build.ends <= now && build.kind == Kind::Gearman) {
                 node.mark_gearman(now);
             }
             node.builds.retain(|build| build.ends > now);

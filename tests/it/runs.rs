@@ -193,7 +193,7 @@ fn while_a_person_reads_the_lock_is_free_and_the_world_is_looked_at_again_after(
     let scene = Scene::new(Generation::J2_462);
     let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
     let outside = Outside { clock: &clock, pause: &|_| scene.world.tick(2), stopped: &stopped };
-    let options = Options { deadline: Some(SignedDuration::from_secs(50)), within_approved: true, ..Options::default() };
+    let options = Options { deadline: Some(SignedDuration::from_secs(50)), ..Options::default() };
     let reader = Reader { scene: &scene, asked: AtomicBool::new(false) };
     let summary = run(&scene.desired, &scene.world, &options, outside, &reader).expect("the lock is free");
     assert_eq!((summary.created, summary.ended), (1, Some(Ended::Converged)), "the other run made two, of which one went");

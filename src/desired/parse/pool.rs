@@ -131,23 +131,11 @@ fn used_when(value: &Value<'_>) -> Option<Vec<UsedWhen>> {
     whole.then_some(all)
 }
 
-#[derive(Clone, Copy)]
-enum Word {
-    Gearman,
-    Busy,
-    Workspace,
-}
-
 fn used_when_item(item: Value<'_>) -> Option<UsedWhen> {
     if let Node::Map(_) = *item.node {
         return message(&Keys::of(item, &MESSAGE)?.at("message")?).map(UsedWhen::Message);
     }
-    let words = [("gearman", Word::Gearman), ("busy", Word::Busy), ("workspace", Word::Workspace)];
-    Some(match item.one_of(&words)? {
-        Word::Gearman => UsedWhen::Gearman,
-        Word::Busy => UsedWhen::Busy,
-        Word::Workspace => UsedWhen::Workspace,
-    })
+    item.one_of(&[("gearman", UsedWhen::Gearman), ("busy", UsedWhen::Busy), ("workspace", UsedWhen::Workspace)])
 }
 
 fn message(value: &Value<'_>) -> Option<Pattern> {

@@ -11,7 +11,7 @@ use super::remote_command::{RemoteCommand, agent_dir, read_done, read_facts, rea
 use super::session::{NoSession, Peer, Session};
 use super::streams;
 use crate::names::short;
-use crate::observed::{Gap, HostKey, Login, MachineAsk, MachineSight, Source};
+use crate::observed::{Gap, HostKey, Login, MachineAsk, MachineFacts, MachineSight, Source};
 use crate::plan::{Machine, PushScripts, StartAgent, StartScript};
 use crate::world::{ActError, ActErrorKind, Done};
 
@@ -52,11 +52,16 @@ pub fn look(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Resul
             return Ok(MachineSight::Up { key, facts: None });
         }
         match session.run(&command.render(), b"") {
-            Ok(output) => match read_facts(&without(&output.text, secrets)).filter(|_| output.status == 0) {
-                Some(facts) => return Ok(MachineSight::Up { key, facts: Some(facts) }),
-                // Images for clouds let root in and only say `Please login as the user "debian"`.
-                None => refused.add(key, format!("{username}: {}", last_lines(&output.text, output.status))),
-            },
+            Ok(output) => {
+                let Some(facts) = read_facts(&output.text).filter(|_| output.status == 0) else {
+                    // Images for clouds let root in and only say `Please login as the user "debian"`.
+                    let said = last_lines(&without(&output.text, secrets), output.status);
+                    refused.add(key, format!("{username}: {said}"));
+                    continue;
+                };
+                let script = facts.script.with_tail(|tail| without(&tail, secrets));
+                return Ok(MachineSight::Up { key, facts: Some(MachineFacts { script, ..facts }) });
+            }
             Err(why) => return Ok(MachineSight::NoSsh { why }),
         }
     }
@@ -195,7 +200,8 @@ impl Refusals {
 /// Shorter values are words of any text: nothing that short is a secret.
 const SECRET: usize = 4;
 
-/// A text without these values, nor a line of one that has several.
+/// What a script printed, without these values, nor a line of one that has several. Never what we printed ourselves: a value
+/// such as `none` or `running` is a word of it.
 fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
     let lines = secrets.values().flat_map(|secret| secret.expose_secret().lines().map(str::trim));
     let lines = lines.filter(|line| line.chars().count() >= SECRET);

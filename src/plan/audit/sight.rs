@@ -36,25 +36,6 @@ pub(super) struct Sights<'a> {
     pub ours: BTreeMap<(&'a ProviderName, &'a ServerId), Sight<'a>>,
 }
 
-pub(super) fn server_of(act: &Act) -> Option<(&ProviderName, &ServerId)> {
-    match act {
-        Act::SetMarks { provider, server, .. }
-        | Act::ClearMark { provider, server, .. }
-        | Act::Unlock { provider, server }
-        | Act::DeleteServer { provider, server } => Some((provider, server)),
-        Act::CreateFloatingIp(create) => Some((&create.provider, &create.server)),
-        Act::PushScripts(push) => Some((&push.machine.provider, &push.machine.server)),
-        Act::StartScript(start) => Some((&start.machine.provider, &start.machine.server)),
-        Act::StartAgent(start) => Some((&start.machine.provider, &start.machine.server)),
-        Act::CreateServer(_)
-        | Act::DeleteFloatingIp { .. }
-        | Act::CreateAgent(_)
-        | Act::MarkOffline { .. }
-        | Act::LiftMark { .. }
-        | Act::DeleteAgent { .. } => None,
-    }
-}
-
 pub(super) fn agent_of(act: &Act) -> Option<(&TargetName, &NodeName)> {
     match act {
         Act::CreateAgent(create) => Some((&create.target, &create.name)),

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::sight::{Agent, Sight, Sights, agent_of, server_of};
+use super::sight::{Agent, Sight, Sights, agent_of};
 use super::{Offence, floating, keys};
 use crate::desired::UsedWhen;
 use crate::names::{FloatingIpId, NodeName};
@@ -233,7 +233,7 @@ impl Steps<'_, '_> {
         let same = server.id == sight.server.id
             && server.provider == *sight.provider
             && server.controller == self.sights.desired.controller.id
-            && server_of(&action.act).is_none_or(|key| key == (sight.provider, &sight.server.id));
+            && action.act.server().is_none_or(|key| key == (sight.provider, &sight.server.id));
         let agent = action.expects.agent.as_ref();
         let same_agent = agent_of(&action.act)
             .is_none_or(|(target, name)| agent.is_some_and(|agent| agent.target == *target && agent.name == *name));

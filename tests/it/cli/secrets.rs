@@ -90,7 +90,9 @@ fn a_secret_that_a_script_prints_is_hidden() {
     let runs = (0..20).take_while(|_| failed().is_none());
     for _ in runs {
         let mut apply = place.command(&["-vv", "apply", "--yes", "--deadline", "1s"]);
-        assert_clean("apply", &place.said(&apply.env("NODEPOOL_SECRET", VARIABLE).output().expect("it starts")));
+        // A word of what poolkeeper itself reads from a machine is a value like any other.
+        apply.env("NODEPOOL_SECRET", VARIABLE).env("NODEPOOL_MODE", "exited").env("NODEPOOL_PROXY", "none");
+        assert_clean("apply", &place.said(&apply.output().expect("it starts")));
         place.stage.world.tick(5);
     }
     let (name, mark) = failed().expect("its ready script failed");

@@ -194,7 +194,9 @@ impl Drive {
                 world.mark_by_person(&target, &name, "alice", "disk full");
                 // The Gearman plugin's mark will take its place.
                 let builds = |state: &mut State| Some(state.jenkins.get(&target)?.nodes.get(name.as_str())?.builds.clone());
-                let gearman = world.with(builds).is_some_and(|builds| builds.iter().any(|build| build.gearman));
+                let gearman = world
+                    .with(builds)
+                    .is_some_and(|builds| builds.iter().any(|build| build.kind == poolkeeper::sandbox::jenkins::Kind::Gearman));
                 if online && !gearman && !going && !in_a_run && server.status == ServerStatus::Active {
                     guarded.kept.insert(name);
                 }
