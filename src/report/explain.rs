@@ -262,7 +262,12 @@ fn tail(from: Sources<'_>, node: &Node<'_>, machine: Option<&MachineSeen>) -> Op
 
 fn script_output(state: &State) -> Option<&str> {
     let State::Failed(
-        FailedWhy::Script { tail, .. } | FailedWhy::ScriptVanished { tail } | FailedWhy::ScriptTimeout { tail, .. },
+        FailedWhy::Script { tail, .. }
+        | FailedWhy::ScriptVanished { tail }
+        | FailedWhy::ScriptTimeout { tail, .. }
+        | FailedWhy::Setup { tail, .. }
+        | FailedWhy::SetupVanished { tail }
+        | FailedWhy::SetupTimeout { tail, .. },
     ) = state
     else {
         return None;
@@ -311,7 +316,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
     let name = &node.name;
     let wanted: &[&str] = match &node.state {
         State::Failed(_) => &["log", "ssh"],
-        State::Booting { .. } | State::Preparing | State::Joining { .. } => &["log"],
+        State::Booting { .. } | State::Preparing | State::Joining { .. } | State::Snapshot(_) => &["log"],
         State::Held(_) | State::HoldOver(_) => &["unhold"],
         State::Lost { .. } | State::Orphan | State::Kept(_) => &["ssh"],
         State::Deleting

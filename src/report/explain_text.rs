@@ -255,6 +255,10 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
         WaitsFor::Replacement(_) => Some("then it is deleted"),
+        WaitsFor::Setup => Some("then it is cleaned and switched off; failed after setup-timeout"),
+        WaitsFor::Off => Some("then its image is made; failed after boot-timeout"),
+        WaitsFor::Saving => Some("then nodes may boot from it, and it is deleted; failed after setup-timeout"),
+        WaitsFor::SavedAgain => Some("Glance may have no room: it is tried once a run, and failed after setup-timeout"),
         WaitsFor::Paused(_)
         | WaitsFor::PoolFull { .. }
         | WaitsFor::ProviderFull { .. }
@@ -262,6 +266,11 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
         | WaitsFor::NoImage(_)
+        | WaitsFor::SeveralOwners { .. }
+        | WaitsFor::NoSnapshot { .. }
+        | WaitsFor::BadInputs { .. }
+        | WaitsFor::OtherBuild(_)
+        | WaitsFor::KeptForBuild(_)
         | WaitsFor::NoFlavor { .. }
         | WaitsFor::NoNetwork { .. }
         | WaitsFor::Refused(_)
