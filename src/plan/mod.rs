@@ -23,7 +23,7 @@ pub mod surplus;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::Desired;
 use crate::names::{ControllerId, ImageName, NodeName, PoolName, ProviderName, TargetName};
@@ -104,6 +104,9 @@ pub struct ImageLine {
     /// The newest good one, which nodes boot from.
     pub current: Option<NodeName>,
     pub created: Option<Timestamp>,
+    /// For people.
+    #[serde(skip)]
+    pub age: Option<SignedDuration>,
     /// The builder that is at work, or is made by this plan.
     pub builder: Option<NodeName>,
     /// Of the builder.

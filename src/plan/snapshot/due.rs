@@ -222,7 +222,7 @@ pub fn builds(room: &mut Room<'_>, looks: &[Look<'_>], back_offs: &BackOffs, poo
             }
         }
     }
-    let lines = looks.iter().map(|look| line(look, &mut waits, &chains, pools)).collect();
+    let lines = looks.iter().map(|look| line(look, &mut waits, &chains, pools, room.now)).collect();
     Builds { chains, lines }
 }
 
@@ -255,6 +255,7 @@ fn line<'l>(
     waits: &mut BTreeMap<(&'l ImageName, &'l ProviderName), WaitsFor>,
     chains: &[Chain],
     pools: &BTreeMap<PoolName, Pool>,
+    now: Timestamp,
 ) -> ImageLine {
     let (image, provider) = (&look.image.name, &look.provider.name);
     let own = if let Err(waits) = &look.want { waits.clone() } else { None };
@@ -266,6 +267,7 @@ fn line<'l>(
         provider: provider.clone(),
         current: look.current.map(|image| NodeName::new(image.name.as_str())),
         created: look.current.map(|image| image.created),
+        age: look.current.map(|image| since(image.created, now)),
         state: builder.as_ref().map(|(_, state)| *state),
         builder: builder.map(|(name, _)| name),
         due: look.want.as_ref().ok().map(|want| want.due.clone()),
