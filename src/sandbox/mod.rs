@@ -15,6 +15,7 @@ mod refusal;
 mod remote;
 pub mod serve_http;
 pub mod serve_ssh;
+mod servers;
 pub mod stage;
 mod state;
 mod world;
