@@ -63,6 +63,44 @@ name_types! {
     PortId,
 }
 
+/// What a server is made for: a node of a pool, or the builder of an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    Pool(PoolName),
+    Image(ImageName),
+}
+
+impl Purpose {
+    pub fn pool(&self) -> Option<&PoolName> {
+        match self {
+            Self::Pool(pool) => Some(pool),
+            Self::Image(_) => None,
+        }
+    }
+
+    pub fn image(&self) -> Option<&ImageName> {
+        match self {
+            Self::Pool(_) => None,
+            Self::Image(image) => Some(image),
+        }
+    }
+
+    /// Its name, as a file's stem in the desired state.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pool(pool) => pool.as_str(),
+            Self::Image(image) => image.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
 /// The first 8 characters of an id, as screens show it.
 pub fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::desired::Desired;
 use crate::execute::{ChainResult, Outcome, Surroundings, execute};
 use crate::lock::{LockError, try_lock};
-use crate::names::PoolName;
+use crate::names::{PoolName, Purpose};
 use crate::observe::observe;
 use crate::observed::{Ask, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
@@ -246,8 +246,8 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
             outcome.is_unanswered().then_some(None)
         };
         if let Some(server) = server {
-            let (pool, provider) = (create.pool.clone(), create.provider.clone());
-            this_run.launched.push(Launched { name: create.name.clone(), pool, provider, at, server, listed: false });
+            let (purpose, provider) = (create.purpose.clone(), create.provider.clone());
+            this_run.launched.push(Launched { name: create.name.clone(), purpose, provider, at, server, listed: false });
         }
     }
     if let (true, Act::MarkOffline { .. }) = (outcome.is_done(), &action.act) {
@@ -262,13 +262,13 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
     if let (true, Act::DeleteServer { .. }, Because::RoomForTry { provider, attempt }, Some(pool)) =
         (outcome.is_done(), &action.act, &chain.because, &chain.subject.pool)
     {
-        this_run.tries.push(Tried { pool: pool.clone(), provider: provider.clone(), attempt: *attempt });
+        this_run.tries.push(Tried { purpose: Purpose::Pool(pool.clone()), provider: provider.clone(), attempt: *attempt });
     }
     if let Outcome::Failed(error) = outcome
         && matches!(error.kind, ActErrorKind::Refused | ActErrorKind::Quota)
     {
         let refused = if let Act::CreateServer(create) = &action.act {
-            Refused::Create(create.pool.clone(), create.provider.clone())
+            Refused::Create(create.purpose.clone(), create.provider.clone())
         } else if let (Act::CreateFloatingIp(create), ActErrorKind::Quota) = (&action.act, error.kind) {
             Refused::FloatingIps(create.provider.clone())
         } else {

@@ -9,6 +9,17 @@ use jiff::SignedDuration;
 use super::{FlavorChoice, ScriptDir};
 use crate::names::{ImageName, ProviderName};
 
+/// What a builder leaves out of its snapshot, beside our own files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clean {
+    /// `/etc/machine-id` is emptied: the first boot of each node makes its own.
+    MachineId,
+    DhcpLeases,
+    /// Only for images that make new ones by themselves.
+    HostKeys,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SnapshotImage {
     pub name: ImageName,

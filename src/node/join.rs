@@ -203,6 +203,7 @@ impl<'a> Sights<'a> {
                 }
                 (
                     Ask::Machine(_)
+                    | Ask::ScriptLog(_)
                     | Ask::Console(..)
                     | Ask::Limits(_)
                     | Ask::Flavors(_)

@@ -1,8 +1,8 @@
 //! Round two: what must be seen beyond the lists. `asks` names it, `World::answer` answers, and there is no third round.
 
-use super::{Computer, FloatingIp, HostKey, Login, MachineSight, Port, Server};
+use super::{Computer, FloatingIp, HostKey, Image, Login, MachineSight, Port, Server};
 use crate::desired::Digest;
-use crate::names::{FlavorId, FloatingIpId, NetworkId, NodeName, ProviderName, ServerId, TargetName};
+use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, NodeName, ProviderName, ServerId, TargetName};
 
 /// One question. Its order is the order of `Observed::answers`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -10,6 +10,8 @@ use crate::names::{FlavorId, FloatingIpId, NetworkId, NodeName, ProviderName, Se
 pub enum Ask {
     /// One SSH connect and at most one fixed read-only command, 3 s.
     Machine(MachineAsk),
+    /// The whole output of a script, at most 8 MiB of its end.
+    ScriptLog(MachineAsk),
     /// The console log's end.
     Console(ProviderName, ServerId),
     /// Nova's limits of the project.
@@ -43,6 +45,7 @@ pub struct MachineAsk {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Machine(MachineSight),
+    ScriptLog(String),
     Console(String),
     Limits(Quota),
     Flavors(Vec<Flavor>),
@@ -105,6 +108,7 @@ pub struct Object {
     pub server: Option<(ProviderName, ServerId)>,
     pub agent: Option<(TargetName, NodeName)>,
     pub floating_ip: Option<(ProviderName, FloatingIpId)>,
+    pub image: Option<(ProviderName, ImageId)>,
 }
 
 /// The object as it is now. Outer none: not asked for; inner none: it is not there (404).
@@ -113,4 +117,5 @@ pub struct Fresh {
     pub server: Option<Option<Server>>,
     pub agent: Option<Option<Computer>>,
     pub floating_ip: Option<Option<FloatingIp>>,
+    pub image: Option<Option<Image>>,
 }

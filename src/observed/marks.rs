@@ -9,12 +9,12 @@ use super::HostKey;
 use crate::names::{ControllerId, ImageId, ImageName, PoolName, TargetName};
 
 macro_rules! marks {
-    ($($(#[$doc:meta])* $name:ident = $key:literal),+ $(,)?) => {
-        /// A metadata key of ours.
+    ($(#[$of:meta])* $Mark:ident { $($(#[$doc:meta])* $name:ident = $key:literal),+ $(,)? }) => {
+        $(#[$of])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Mark { $($(#[$doc])* $name),+ }
+        pub enum $Mark { $($(#[$doc])* $name),+ }
 
-        impl Mark {
+        impl $Mark {
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
             pub fn key(self) -> &'static str {
@@ -28,51 +28,75 @@ macro_rules! marks {
                 }
             }
         }
+
+        impl fmt::Display for $Mark {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(self.key())
+            }
+        }
+
+        impl serde::Serialize for $Mark {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.serialize_str(self.key())
+            }
+        }
     };
 }
 
 marks! {
-    /// The deployment's id: ownership is by this value, not by the key.
-    Controller = "poolkeeper_controller",
-    Role = "poolkeeper_role",
-    Pool = "poolkeeper_pool",
-    Image = "poolkeeper_image",
-    Target = "poolkeeper_target",
-    /// The id of the image that it was made from.
-    Base = "poolkeeper_base",
-    /// 1 + the try of the newest failed machine of the same pool and provider.
-    Try = "poolkeeper_try",
-    /// A digest of each input that it was made from.
-    Spec = "poolkeeper_spec",
-    /// The public host key, pinned before anything is sent over SSH.
-    Hostkey = "poolkeeper_hostkey",
-    /// `joining <time>` before each registration, `joined` at the first sight online.
-    Agent = "poolkeeper_agent",
-    /// First sight busy: time and the controller's session.
-    Busy = "poolkeeper_busy",
-    /// Decided used: time and by what. Believed over Jenkins, which forgets its marks.
-    Used = "poolkeeper_used",
-    /// First sight lost.
-    Lost = "poolkeeper_lost",
-    /// First sight failed: time and why.
-    Failed = "poolkeeper_failed",
-    /// A builder whose setup script exited 0.
-    Built = "poolkeeper_built",
-    /// Before the first step of removal: from then on the machine only goes down.
-    Retire = "poolkeeper_retire",
-    /// A person keeps it: who; until; why.
-    Hold = "poolkeeper_hold",
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.key())
+    /// A metadata key of ours, on a server.
+    Mark {
+        /// The deployment's id: ownership is by this value, not by the key.
+        Controller = "poolkeeper_controller",
+        Role = "poolkeeper_role",
+        Pool = "poolkeeper_pool",
+        Image = "poolkeeper_image",
+        Target = "poolkeeper_target",
+        /// The id of the image that it was made from.
+        Base = "poolkeeper_base",
+        /// 1 + the try of the newest failed machine of the same pool and provider.
+        Try = "poolkeeper_try",
+        /// A digest of each input that it was made from.
+        Spec = "poolkeeper_spec",
+        /// The public host key, pinned before anything is sent over SSH.
+        Hostkey = "poolkeeper_hostkey",
+        /// `joining <time>` before each registration, `joined` at the first sight online.
+        Agent = "poolkeeper_agent",
+        /// First sight busy: time and the controller's session.
+        Busy = "poolkeeper_busy",
+        /// Decided used: time and by what. Believed over Jenkins, which forgets its marks.
+        Used = "poolkeeper_used",
+        /// First sight lost.
+        Lost = "poolkeeper_lost",
+        /// First sight failed: time and why.
+        Failed = "poolkeeper_failed",
+        /// A builder whose setup script exited 0.
+        Built = "poolkeeper_built",
+        /// Before the first step of removal: from then on the machine only goes down.
+        Retire = "poolkeeper_retire",
+        /// A person keeps it: who; until; why.
+        Hold = "poolkeeper_hold",
     }
 }
 
-impl serde::Serialize for Mark {
-    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(self.key())
+marks! {
+    /// A property of ours, on an image. A server's snapshot inherits its base's properties, a person's too: whose it is stands
+    /// in `Itself`, which nothing passes on rightly.
+    ImageMark {
+        /// The deployment's id.
+        Controller = "poolkeeper_controller",
+        /// The image's name in the desired state.
+        Image = "poolkeeper_image",
+        /// The id of the image that its builder was made from.
+        Base = "poolkeeper_base",
+        /// The id of its builder.
+        Build = "poolkeeper_build",
+        /// A digest of each input that it was made from.
+        Spec = "poolkeeper_spec",
+        /// Its own id, written once it is active: from then on nodes boot from it.
+        Itself = "poolkeeper_self",
+        /// Not to boot from: time and why.
+        Bad = "poolkeeper_bad",
     }
 }
 

@@ -20,7 +20,7 @@ pub use floating_ip::{FloatingIp, FloatingIpMark, Port};
 pub use gap::{Gap, Source};
 pub use image::Image;
 pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState, WorkspaceSight};
-pub use marks::{AgentMark, Dated, Hold, Mark, Marks, Role};
+pub use marks::{AgentMark, Dated, Hold, ImageMark, Mark, Marks, Role};
 pub use server::{Address, AddressKind, Server, ServerStatus};
 pub use this_run::{Launched, Refused, ThisRun, Tried};
 

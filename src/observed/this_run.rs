@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::names::{NodeName, PoolName, ProviderName, ServerId};
+use crate::names::{NodeName, ProviderName, Purpose, ServerId};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct ThisRun {
@@ -30,7 +30,7 @@ pub struct ThisRun {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Tried {
-    pub pool: PoolName,
+    pub purpose: Purpose,
     pub provider: ProviderName,
     pub attempt: u32,
 }
@@ -38,7 +38,7 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Launched {
     pub name: NodeName,
-    pub pool: PoolName,
+    pub purpose: Purpose,
     pub provider: ProviderName,
     pub at: Timestamp,
     /// None when the call was not answered.
@@ -47,11 +47,11 @@ pub struct Launched {
     pub listed: bool,
 }
 
-/// What a refusal holds for: one object and kind of action, or creates of one pool in one provider.
+/// What a refusal holds for: one object and kind of action, or creates for one pool or image in one provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refused {
-    Create(PoolName, ProviderName),
+    Create(Purpose, ProviderName),
     /// For want of quota: every floating IP of the provider.
     FloatingIps(ProviderName),
     /// The kind of action, and the node.

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::{Because, Expects};
-use crate::desired::{AgentMode, Digest, ScriptDir, UserData};
-use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, NodeName, PoolName, PortId, ProviderName, ServerId, TargetName};
+use crate::desired::{AgentMode, Clean, Digest, ScriptDir, UserData};
+use crate::names::{
+    FlavorId, FloatingIpId, ImageId, ImageName, NetworkId, NodeName, PoolName, PortId, ProviderName, Purpose, ServerId,
+    TargetName,
+};
 use crate::node::Times;
-use crate::observed::{HostKey, Login, Mark};
+use crate::observed::{HostKey, ImageMark, Login, Mark};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Action {
@@ -72,12 +75,37 @@ pub enum Act {
     },
     /// The inbound agent's process on the machine, started detached.
     StartAgent(Box<StartAgent>),
+    /// What its snapshot must not have is removed, and the builder switched off: one detached command. Repeatable.
+    TurnOff(Box<TurnOff>),
+    /// Nova's createImage.
+    CreateImage(Box<CreateImage>),
+    /// Properties added or replaced.
+    MarkImage {
+        provider: ProviderName,
+        image: ImageId,
+        marks: BTreeMap<ImageMark, String>,
+    },
+    /// Glance itself refuses to delete what is protected.
+    ProtectImage {
+        provider: ProviderName,
+        image: ImageId,
+        protected: bool,
+    },
+    RenameImage {
+        provider: ProviderName,
+        image: ImageId,
+        name: String,
+    },
+    DeleteImage {
+        provider: ProviderName,
+        image: ImageId,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CreateServer {
     pub provider: ProviderName,
-    pub pool: PoolName,
+    pub purpose: Purpose,
     pub name: NodeName,
     pub image: ImageId,
     /// For people.
@@ -149,6 +177,27 @@ pub struct StartScript {
     pub script: Option<String>,
     /// The script's one argument.
     pub hostname: NodeName,
+    /// Variables of the desired state; those of our own environment come beside them.
+    pub env: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TurnOff {
+    pub machine: Machine,
+    pub clean: Vec<Clean>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CreateImage {
+    pub provider: ProviderName,
+    /// The builder.
+    pub server: ServerId,
+    /// In Glance: the builder's own name.
+    pub name: NodeName,
+    /// An empty value stands over one that the base image would pass on.
+    pub marks: BTreeMap<ImageMark, String>,
+    /// Of the desired state.
+    pub properties: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -203,8 +252,12 @@ pub struct Chain {
 /// What a chain is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Subject {
-    /// None of a server whose pool is gone.
+    /// None of a server whose pool is gone, and of what is no node's.
     pub pool: Option<PoolName>,
+    /// Of a builder or a snapshot: its image in the desired state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageName>,
+    /// A node's, or a snapshot's in Glance.
     pub name: NodeName,
 }
 
@@ -236,7 +289,13 @@ impl Act {
             Self::PushScripts(push) => Some((&push.machine.provider, &push.machine.server)),
             Self::StartScript(start) => Some((&start.machine.provider, &start.machine.server)),
             Self::StartAgent(start) => Some((&start.machine.provider, &start.machine.server)),
+            Self::TurnOff(off) => Some((&off.machine.provider, &off.machine.server)),
+            Self::CreateImage(create) => Some((&create.provider, &create.server)),
             Self::CreateServer(_)
+            | Self::MarkImage { .. }
+            | Self::ProtectImage { .. }
+            | Self::RenameImage { .. }
+            | Self::DeleteImage { .. }
             | Self::DeleteFloatingIp { .. }
             | Self::CreateAgent(_)
             | Self::MarkOffline { .. }
@@ -262,6 +321,12 @@ impl Act {
             Self::LiftMark { .. } => "lift-mark",
             Self::DeleteAgent { .. } => "delete-agent",
             Self::StartAgent(_) => "start-agent",
+            Self::TurnOff(_) => "turn-off",
+            Self::CreateImage(_) => "create-image",
+            Self::MarkImage { .. } => "mark-image",
+            Self::ProtectImage { .. } => "protect-image",
+            Self::RenameImage { .. } => "rename-image",
+            Self::DeleteImage { .. } => "delete-image",
         }
     }
 }

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Act, Chain, Plan, Verb};
-use crate::names::{NodeName, PoolName, ProviderName};
+use crate::names::{NodeName, ProviderName, Purpose};
 use crate::observed::{Mark, ThisRun};
 
-/// Creates are approved by pool, provider and spec, as many as shown; all else by its subject.
+/// Creates are approved by pool or image, provider and spec, as many as shown; all else by its subject.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Approved {
-    creates: BTreeMap<(PoolName, ProviderName, String), u32>,
+    creates: BTreeMap<(Purpose, ProviderName, String), u32>,
     subjects: BTreeSet<NodeName>,
 }
 
-fn create_key(chain: &Chain) -> Option<(PoolName, ProviderName, String)> {
+fn create_key(chain: &Chain) -> Option<(Purpose, ProviderName, String)> {
     chain.actions.iter().find_map(|action| {
         let Act::CreateServer(create) = &action.act else { return None };
         let spec = create.marks.get(&Mark::Spec).cloned().unwrap_or_default();
-        Some((create.pool.clone(), create.provider.clone(), spec))
+        Some((create.purpose.clone(), create.provider.clone(), spec))
     })
 }
 
@@ -47,9 +47,9 @@ impl Approved {
     pub fn within(&self, mut plan: Plan, this_run: &ThisRun) -> Plan {
         let mut left = self.creates.clone();
         for launched in &this_run.launched {
-            let kinds = left
-                .iter_mut()
-                .find(|((pool, provider, _), count)| *pool == launched.pool && *provider == launched.provider && **count > 0);
+            let kinds = left.iter_mut().find(|((purpose, provider, _), count)| {
+                *purpose == launched.purpose && *provider == launched.provider && **count > 0
+            });
             if let Some((_, count)) = kinds {
                 *count -= 1;
             }

@@ -86,7 +86,7 @@ fn of(key: &(PoolName, ProviderName), kept: &Node<'_>, joined: &Joined<'_>) -> B
 
 /// `poolkeeper_try` of the next create: one more than the kept machine's, or than one this run gave up for want of room.
 pub fn next_attempt(back_off: Option<&BackOff>, this_run: &ThisRun, pool: &PoolName, provider: &ProviderName) -> u32 {
-    let given_up = this_run.tries.iter().find(|tried| tried.pool == *pool && tried.provider == *provider);
+    let given_up = this_run.tries.iter().find(|tried| tried.purpose.pool() == Some(pool) && tried.provider == *provider);
     match back_off {
         Some(BackOff { attempt, over: false, .. }) => attempt.saturating_add(1),
         Some(_) | None => given_up.map_or(1, |tried| tried.attempt.saturating_add(1)),

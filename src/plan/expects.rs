@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::names::{ControllerId, FloatingIpId, NodeName, ProviderName, ServerId, TargetName};
-use crate::observed::{Computer, Fresh, Mark, Object, Server, ServerStatus};
+use crate::names::{ControllerId, FloatingIpId, ImageId, NodeName, ProviderName, ServerId, TargetName};
+use crate::observed::{Computer, Fresh, Image, ImageMark, Mark, Object, Server, ServerStatus};
 
 /// Default: nothing, as for a create.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
@@ -12,6 +12,20 @@ pub struct Expects {
     pub server: Option<ServerExpects>,
     pub agent: Option<AgentExpects>,
     pub floating_ip: Option<FloatingIpExpects>,
+    pub image: Option<ImageExpects>,
+}
+
+/// An image, by what it said when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ImageExpects {
+    pub provider: ProviderName,
+    pub id: ImageId,
+    /// It is ours by this mark. None: not ours, and nothing but its name is relied on (published images).
+    pub controller: Option<ControllerId>,
+    pub name: Option<String>,
+    pub status: Option<String>,
+    pub protected: Option<bool>,
+    pub marks: BTreeMap<ImageMark, MarkExpects>,
 }
 
 /// Still there, and still with these words: it is ours by nothing else.
@@ -91,6 +105,13 @@ pub enum Stale {
     FloatingIpGone,
     FloatingIpChanged,
     ServerThere,
+    ImageGone,
+    ImageNotOurs,
+    ImageProtected,
+    ImageUnprotected,
+    /// Its name or status, as it is now.
+    ImageIs(String),
+    ImageMark(ImageMark),
 }
 
 impl fmt::Display for Stale {
@@ -114,6 +135,12 @@ impl fmt::Display for Stale {
             Self::FloatingIpGone => out.write_str("the floating IP is gone"),
             Self::FloatingIpChanged => out.write_str("the floating IP's description says something else now"),
             Self::ServerThere => out.write_str("its server is there"),
+            Self::ImageGone => out.write_str("the image is gone"),
+            Self::ImageNotOurs => out.write_str("the image does not carry our mark"),
+            Self::ImageProtected => out.write_str("the image is protected now"),
+            Self::ImageUnprotected => out.write_str("the image is not protected any more"),
+            Self::ImageIs(now) => write!(out, "the image is `{now}` now"),
+            Self::ImageMark(mark) => write!(out, "the image's {mark} says something else now"),
         }
     }
 }
@@ -126,7 +153,8 @@ impl Expects {
         let ip = self.floating_ip.as_ref();
         let gone = ip.and_then(|ip| Some((ip.provider.clone(), ip.gone.clone()?)));
         let floating_ip = ip.map(|ip| (ip.provider.clone(), ip.id.clone()));
-        let object = Object { server: server.or(gone), agent, floating_ip };
+        let image = self.image.as_ref().map(|image| (image.provider.clone(), image.id.clone()));
+        let object = Object { server: server.or(gone), agent, floating_ip, image };
         (object != Object::default()).then_some(object)
     }
 }
@@ -142,7 +170,42 @@ pub fn still_holds(expects: &Expects, fresh: &Fresh) -> Result<(), Stale> {
     if let Some(expected) = &expects.agent {
         agent_holds(expected.is, fresh.agent.as_ref().and_then(Option::as_ref))?;
     }
-    expects.floating_ip.as_ref().map_or(Ok(()), |expected| floating_ip_holds(expected, fresh))
+    if let Some(expected) = &expects.floating_ip {
+        floating_ip_holds(expected, fresh)?;
+    }
+    match &expects.image {
+        Some(expected) => image_holds(expected, fresh.image.as_ref().and_then(Option::as_ref).ok_or(Stale::ImageGone)?),
+        None => Ok(()),
+    }
+}
+
+fn image_holds(expected: &ImageExpects, image: &Image) -> Result<(), Stale> {
+    let mark = |mark: ImageMark| image.properties.get(mark.key()).map(String::as_str).filter(|text| !text.is_empty());
+    let controller = expected.controller.as_ref();
+    if image.id != expected.id || controller.is_some_and(|controller| mark(ImageMark::Controller) != Some(controller.as_str())) {
+        return Err(Stale::ImageNotOurs);
+    }
+    match (expected.protected, image.protected) {
+        (Some(false), true) => return Err(Stale::ImageProtected),
+        (Some(true), false) => return Err(Stale::ImageUnprotected),
+        (None, _) | (Some(true), true) | (Some(false), false) => {}
+    }
+    for (wanted, now) in [(&expected.status, &image.status), (&expected.name, &image.name)] {
+        if wanted.as_ref().is_some_and(|wanted| wanted != now) {
+            return Err(Stale::ImageIs(now.clone()));
+        }
+    }
+    for (key, wanted) in &expected.marks {
+        let holds = match (wanted, mark(*key)) {
+            (MarkExpects::Absent, now) => now.is_none(),
+            (MarkExpects::Present, now) => now.is_some(),
+            (MarkExpects::Is(seen), now) => now == Some(seen),
+        };
+        if !holds {
+            return Err(Stale::ImageMark(*key));
+        }
+    }
+    Ok(())
 }
 
 fn floating_ip_holds(expected: &FloatingIpExpects, fresh: &Fresh) -> Result<(), Stale> {

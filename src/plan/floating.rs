@@ -46,7 +46,7 @@ pub fn create(sight: Sight<'_>, node: &Node<'_>) -> Step {
     };
     let expects = Expects { server: Some(still_up(controller, node, &[])), ..Expects::default() };
     Ok(Chain {
-        subject: Subject { pool: node.pool_name().cloned(), name: node.name.clone() },
+        subject: Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() },
         verb: Verb::Boot,
         because: Because::Next(Up::FloatingIp),
         times: Some(node.times()),
@@ -96,7 +96,7 @@ pub fn lone(desired: &Desired, observed: &Observed) -> Vec<Chain> {
         for ip in &list.floating_ips {
             let Some(server) = ip.server_of(&desired.controller.id).filter(|server| !there.contains(server)) else { continue };
             // It has no other name.
-            let subject = Subject { pool: None, name: NodeName::new(ip.address.as_str()) };
+            let subject = Subject { pool: None, image: None, name: NodeName::new(ip.address.as_str()) };
             let action = released(provider, ip, Some(server.clone()), Expects::default());
             if observed.this_run.refusal(action.act.kind(), &subject.name).is_none() {
                 let because = Because::LoneFloatingIp(server);

@@ -12,7 +12,7 @@ use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
 use crate::desired::units::since;
 use crate::desired::{Desired, FlavorChoice, Pool, PoolImage, Provider, near};
-use crate::names::{NetworkId, NodeName, PoolName, ProviderName};
+use crate::names::{NetworkId, NodeName, PoolName, ProviderName, Purpose};
 use crate::node::{Joined, name};
 use crate::observed::image::newest;
 use crate::observed::{Answer, Ask, Flavor, Image, Mark, Network, Observed, Quota, Refused};
@@ -52,7 +52,8 @@ pub fn launches(room: &mut Room<'_>, counts: &BTreeMap<PoolName, Counts>) -> Lau
 }
 
 fn chain(create: CreateServer, because: Because) -> Chain {
-    let subject = Subject { pool: Some(create.pool.clone()), name: create.name.clone() };
+    let subject =
+        Subject { pool: create.purpose.pool().cloned(), image: create.purpose.image().cloned(), name: create.name.clone() };
     let act = Act::CreateServer(Box::new(create));
     Chain { subject, verb: Verb::Create, because, times: None, actions: vec![Action { act, expects: Expects::default() }] }
 }
@@ -151,7 +152,7 @@ impl<'a> Room<'a> {
     }
 
     fn in_provider(&self, pool: &Pool, provider: &Provider) -> Result<CreateServer, WaitsFor> {
-        let refused = Refused::Create(pool.name.clone(), provider.name.clone());
+        let refused = Refused::Create(Purpose::Pool(pool.name.clone()), provider.name.clone());
         let this_run = &self.observed.this_run;
         let said = this_run.refused.get(&refused).or_else(|| floating::refused(this_run, &provider.name));
         if let Some(said) = said {
@@ -264,7 +265,7 @@ impl<'a> Room<'a> {
         ]);
         Ok(CreateServer {
             provider: provider.name.clone(),
-            pool: pool.name.clone(),
+            purpose: Purpose::Pool(pool.name.clone()),
             name,
             image: image.id.clone(),
             image_name: image.name.clone(),
@@ -292,13 +293,15 @@ impl<'a> Room<'a> {
         load.servers += 1;
         load.launching += 1;
         self.per_run = self.per_run.saturating_sub(1);
-        *self.launched_from.entry((create.pool.clone(), create.provider.clone())).or_default() += 1;
         if let Some(names) = self.names.get_mut() {
             names.insert(create.name.clone());
         }
-        self.newest.insert(create.pool.clone(), self.now);
-        if let Some(zone) = &create.availability_zone {
-            *self.zones.entry((create.pool.clone(), zone.clone())).or_default() += 1;
+        if let Purpose::Pool(pool) = &create.purpose {
+            *self.launched_from.entry((pool.clone(), create.provider.clone())).or_default() += 1;
+            self.newest.insert(pool.clone(), self.now);
+            if let Some(zone) = &create.availability_zone {
+                *self.zones.entry((pool.clone(), zone.clone())).or_default() += 1;
+            }
         }
         let flavors = match self.observed.answer(&Ask::Flavors(create.provider.clone())) {
             Some(Answer::Flavors(flavors)) => flavors.as_slice(),

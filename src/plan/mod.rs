@@ -24,13 +24,15 @@ use crate::names::{ControllerId, PoolName, ProviderName, TargetName};
 use crate::observed::{Account, Gap};
 
 pub use action::{
-    Act, Action, AgentLauncher, Chain, CreateAgent, CreateFloatingIp, CreateServer, Machine, NodeFiles, PushScripts, StartAgent,
-    StartScript, Subject, Verb,
+    Act, Action, AgentLauncher, Chain, CreateAgent, CreateFloatingIp, CreateImage, CreateServer, Machine, NodeFiles, PushScripts,
+    StartAgent, StartScript, Subject, TurnOff, Verb,
 };
 pub use approved::Approved;
 pub use asks::asks;
 pub use brakes::Refusal;
-pub use expects::{AgentExpects, AgentIs, Expects, FloatingIpExpects, MarkExpects, ServerExpects, Stale, still_holds};
+pub use expects::{
+    AgentExpects, AgentIs, Expects, FloatingIpExpects, ImageExpects, MarkExpects, ServerExpects, Stale, still_holds,
+};
 pub use need::Counts;
 pub use planner::plan;
 pub use reason::{Because, Step, WaitsFor};

@@ -106,7 +106,7 @@ pub fn counts(
         }
     }
     for launched in unlisted(observed, now) {
-        if let Some(count) = counts.get_mut(&launched.pool) {
+        if let Some(count) = launched.purpose.pool().and_then(|pool| counts.get_mut(pool)) {
             count.coming += 1;
         }
     }

@@ -69,7 +69,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
 }
 
 fn wait(node: &Node<'_>, waits_for: WaitsFor) -> NodeWait {
-    let subject = Subject { pool: node.pool_name().cloned(), name: node.name.clone() };
+    let subject = Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() };
     NodeWait { subject, state: node.state.word(), waits_for }
 }
 
@@ -109,7 +109,7 @@ fn agent_only(target: &TargetName, agent: &Computer, is: AgentIs, because: Becau
     let agent = Some(AgentExpects { target: target.clone(), name: name.clone(), is });
     let expects = Expects { agent, ..Expects::default() };
     let act = Act::DeleteAgent { target: target.clone(), name: name.clone() };
-    let subject = Subject { pool: None, name };
+    let subject = Subject { pool: None, image: None, name };
     Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }
 }
 

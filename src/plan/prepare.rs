@@ -29,7 +29,7 @@ pub fn next_step(desired: &Desired, node: &Node<'_>, now: Timestamp) -> Option<C
     } else {
         return None;
     };
-    let subject = Subject { pool: node.pool_name().cloned(), name: node.name.clone() };
+    let subject = Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() };
     Some(Chain { subject, verb: Verb::Boot, because: Because::Next(step), times: Some(node.times()), actions })
 }
 
@@ -85,7 +85,7 @@ impl Up<'_, '_> {
         let push = PushScripts { machine: machine.clone(), scripts, node: self.node_files()? };
         let digest = self.pool.ready_run();
         let (script, hostname) = (self.pool.ready_script.clone(), self.node.name.clone());
-        let start = StartScript { machine, digest, script, hostname };
+        let start = StartScript { machine, digest, script, hostname, env: BTreeMap::new() };
         actions.push(Action { act: Act::PushScripts(Box::new(push)), expects: pinned() });
         actions.push(Action { act: Act::StartScript(Box::new(start)), expects: pinned() });
         Some(actions)

@@ -73,7 +73,7 @@ impl Down<'_, '_> {
     }
 
     fn chain(&self, verb: Verb, because: Because, actions: Vec<Action>) -> Chain {
-        let subject = Subject { pool: self.node.pool_name().cloned(), name: self.node.name.clone() };
+        let subject = Subject { pool: self.node.pool_name().cloned(), image: None, name: self.node.name.clone() };
         Chain { subject, verb, because, times: Some(self.node.times()), actions }
     }
 

@@ -167,12 +167,12 @@ fn creates(chains: &[Chain]) -> Vec<(&CreateServer, &Because, usize)> {
 }
 
 fn same_kind(a: &CreateServer, b: &CreateServer) -> bool {
-    (&a.pool, &a.provider, &a.image, &a.flavor, &a.availability_zone)
-        == (&b.pool, &b.provider, &b.image, &b.flavor, &b.availability_zone)
+    (&a.purpose, &a.provider, &a.image, &a.flavor, &a.availability_zone)
+        == (&b.purpose, &b.provider, &b.image, &b.flavor, &b.availability_zone)
 }
 
 fn create_text(create: &CreateServer, because: &Because, count: usize, style: Style) -> String {
-    let what = format!("{} x{count}", create.pool);
+    let what = format!("{} x{count}", create.purpose);
     let mut text = line("+", Role::Added, "create", &what, &because.to_string(), style);
     let zone = create.availability_zone.as_ref().map(|zone| format!(", {zone}")).unwrap_or_default();
     let from = format!(

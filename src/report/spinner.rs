@@ -92,13 +92,17 @@ mod tests {
 
     fn waits(names: &[&str]) -> Vec<NodeWait> {
         let wait = |name: &&str| NodeWait {
-            subject: Subject { pool: None, name: (*name).into() },
+            subject: Subject { pool: None, image: None, name: (*name).into() },
             state: "booting",
             waits_for: WaitsFor::Ssh,
         };
         let mut waits: Vec<NodeWait> = names.iter().map(wait).collect();
         let person = WaitsFor::Person("alice".to_owned());
-        waits.push(NodeWait { subject: Subject { pool: None, name: "kept".into() }, state: "held", waits_for: person });
+        waits.push(NodeWait {
+            subject: Subject { pool: None, image: None, name: "kept".into() },
+            state: "held",
+            waits_for: person,
+        });
         waits
     }
 

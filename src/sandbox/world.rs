@@ -129,6 +129,9 @@ impl State {
                     None => MachineSight::NoSsh { why: "no route to host".to_owned() },
                 }))
             }
+            Ask::ScriptLog(ask) => Ok(Answer::ScriptLog(
+                self.machines.get(&ask.server).and_then(|machine| machine.script_log(&ask.script)).unwrap_or_default().to_owned(),
+            )),
             Ask::Console(provider, server) => {
                 let source = Source::Server(provider.clone(), server.clone());
                 self.seen(source, "POST /servers/ID/action os-getConsoleOutput")?;
@@ -239,6 +242,12 @@ impl State {
             Act::LiftMark { target, name } => self.lift_mark(target, name),
             Act::DeleteAgent { target, name } => already_when_gone(self.delete_agent(target, name)),
             Act::StartAgent(start) => self.start_agent(start),
+            Act::TurnOff(_)
+            | Act::CreateImage(_)
+            | Act::MarkImage { .. }
+            | Act::ProtectImage { .. }
+            | Act::RenameImage { .. }
+            | Act::DeleteImage { .. } => Err(Refusal::new(501, "not supported yet")),
         }
     }
 
@@ -337,7 +346,12 @@ fn source_of(act: &Act) -> Option<Source> {
         Act::MarkOffline { target, .. } | Act::LiftMark { target, .. } | Act::DeleteAgent { target, .. } => {
             Some(Source::Target(target.clone()))
         }
-        Act::PushScripts(_) | Act::StartScript(_) => None,
+        Act::CreateImage(create) => Some(Source::Server(create.provider.clone(), create.server.clone())),
+        Act::MarkImage { provider, .. }
+        | Act::ProtectImage { provider, .. }
+        | Act::RenameImage { provider, .. }
+        | Act::DeleteImage { provider, .. } => Some(Source::Provider(provider.clone())),
+        Act::PushScripts(_) | Act::StartScript(_) | Act::TurnOff(_) => None,
     }
 }
 

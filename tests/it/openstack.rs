@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use poolkeeper::desired::{AddressChoice, Family, HostKeys, Provider};
 use poolkeeper::live::http::{Patience, install_tls_provider};
 use poolkeeper::live::openstack::{Cloud, CloudsEnv, Surroundings};
-use poolkeeper::names::{ControllerId, ImageId, ProviderName, ServerId};
+use poolkeeper::names::{ControllerId, ImageId, ProviderName, Purpose, ServerId};
 use poolkeeper::observed::{AddressKind, Mark, ProviderLists, Server, ServerStatus, Source};
 use poolkeeper::plan::CreateServer;
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ pub(crate) fn lists(cloud: &Cloud) -> Result<ProviderLists, String> {
 pub(crate) fn wanted() -> CreateServer {
     CreateServer {
         provider: "lab".into(),
-        pool: "ci".into(),
+        purpose: Purpose::Pool("ci".into()),
         name: "ci-1".into(),
         image: "image-id".into(),
         image_name: "ci-base".into(),

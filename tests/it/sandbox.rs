@@ -11,7 +11,7 @@ use poolkeeper::live::jenkins::Jenkins;
 use poolkeeper::live::machine;
 use poolkeeper::live::openstack::clouds_yaml::CloudsEnv;
 use poolkeeper::live::openstack::{Cloud, Surroundings};
-use poolkeeper::names::{FlavorId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use poolkeeper::names::{FlavorId, NetworkId, NodeName, PoolName, ProviderName, Purpose, ServerId, TargetName};
 use poolkeeper::observed::{HostKey, Login, MachineAsk, MachineSight, Mark, ScriptState, ServerStatus};
 use poolkeeper::plan::{AgentLauncher, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript};
 use poolkeeper::sandbox::serve_http::HttpServer;
@@ -77,7 +77,7 @@ impl Wire {
         let image = self.lists().images[0].id.clone();
         let wanted = CreateServer {
             provider: ProviderName::from(PROVIDER),
-            pool: PoolName::from(POOL),
+            purpose: Purpose::Pool(PoolName::from(POOL)),
             name: NodeName::from("n1"),
             image,
             image_name: "image-ci-jessie".into(),
@@ -160,7 +160,8 @@ fn prepare(wire: &Wire, on: &Machine) {
     let push = PushScripts { machine: on.clone(), scripts: Arc::new(ScriptDir { files }), node };
     assert_eq!(machine::push(&push, left), Ok(Done::Done));
     let hostname = NodeName::from("n1");
-    let start = StartScript { machine: on.clone(), digest: digest(), script: Some("ready.sh".into()), hostname };
+    let start =
+        StartScript { machine: on.clone(), digest: digest(), script: Some("ready.sh".into()), hostname, env: BTreeMap::new() };
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Done));
     assert_eq!(machine::start(&start, &BTreeMap::new(), left), Ok(Done::Already));
     wire.world.tick(3);
@@ -260,7 +261,7 @@ fn a_call_that_is_dropped_is_unanswered_and_may_be_done() {
         wire.world.stop_after(0, drop);
         let wanted = CreateServer {
             provider: ProviderName::from(PROVIDER),
-            pool: PoolName::from(POOL),
+            purpose: Purpose::Pool(PoolName::from(POOL)),
             name: NodeName::from("n2"),
             image,
             image_name: String::new(),

@@ -156,7 +156,7 @@ pub(super) fn create(session: &Session, wanted: &CreateServer) -> Result<Done, C
 fn create_body(wanted: &CreateServer, networks_required: bool) -> Value {
     let CreateServer {
         provider: _,
-        pool: _,
+        purpose: _,
         name,
         image,
         image_name: _,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Offence;
 use super::sight::{Sight, Sights};
 use crate::desired::Provider;
-use crate::names::{NodeName, PoolName, ProviderName};
+use crate::names::{NodeName, PoolName, ProviderName, Purpose};
 use crate::node::name::is_ours;
 use crate::observed::{AgentMark, Answer, Ask, Mark, Refused};
 use crate::plan::{Act, CreateServer, Plan};
@@ -38,7 +38,7 @@ pub(super) fn audit(sights: &Sights<'_>, plan: &Plan, offences: &mut Vec<Offence
         }
         counts
     };
-    for (pool, creates) in by(|create| create.pool.as_str()) {
+    for (pool, creates) in by(|create| create.purpose.pool().map_or("", PoolName::as_str)) {
         in_pool(sights, &PoolName::from(pool), &creates, offences);
     }
     for (provider, creates) in by(|create| create.provider.as_str()) {
@@ -62,7 +62,8 @@ fn taken(sights: &Sights<'_>) -> BTreeSet<NodeName> {
 }
 
 fn one(sights: &Sights<'_>, create: &CreateServer, taken: &mut BTreeSet<NodeName>, offences: &mut Vec<Offence>) {
-    let CreateServer { name, pool, provider, .. } = create;
+    let CreateServer { name, purpose, provider, .. } = create;
+    let Some(pool) = purpose.pool() else { return };
     let controller = &sights.desired.controller;
     let text = name.as_str();
     let safe = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
@@ -73,7 +74,7 @@ fn one(sights: &Sights<'_>, create: &CreateServer, taken: &mut BTreeSet<NodeName
     if !taken.insert(name.clone()) {
         offences.push(Offence::NameTaken(name.clone()));
     }
-    let refused = Refused::Create(pool.clone(), provider.clone());
+    let refused = Refused::Create(purpose.clone(), provider.clone());
     if sights.observed.this_run.refused.contains_key(&refused) {
         offences.push(Offence::RefusedAlready(name.clone()));
     }
@@ -103,7 +104,7 @@ fn one(sights: &Sights<'_>, create: &CreateServer, taken: &mut BTreeSet<NodeName
 }
 
 /// Accepted or unanswered creates of this run that no list has shown.
-fn unlisted<'s>(sights: &'s Sights<'_>) -> impl Iterator<Item = (&'s PoolName, &'s ProviderName)> {
+fn unlisted<'s>(sights: &'s Sights<'_>) -> impl Iterator<Item = (&'s Purpose, &'s ProviderName)> {
     let lists = sights.observed.lists.providers.values().flatten();
     let listed: BTreeSet<&str> = lists.flat_map(|list| &list.servers).map(|server| server.name.as_str()).collect();
     let launched = sights.observed.this_run.launched.iter();
@@ -111,13 +112,13 @@ fn unlisted<'s>(sights: &'s Sights<'_>) -> impl Iterator<Item = (&'s PoolName, &
         let young = sights.now.duration_since(launched.at) < UNLISTED;
         young && !launched.listed && !listed.contains(launched.name.as_str())
     });
-    open.map(|launched| (&launched.pool, &launched.provider))
+    open.map(|launched| (&launched.purpose, &launched.provider))
 }
 
 fn in_pool(sights: &Sights<'_>, pool: &PoolName, creates: &[&CreateServer], offences: &mut Vec<Offence>) {
     let Some(desired) = sights.desired.pools.get(pool) else { return };
     let of_pool = || sights.nodes().filter(|sight| sight.marks.pool.as_ref() == Some(pool));
-    let unlisted = unlisted(sights).filter(|(of, _)| *of == pool).count();
+    let unlisted = unlisted(sights).filter(|(of, _)| of.pool() == Some(pool)).count();
     if of_pool().count() + unlisted + creates.len() > size(desired.max_servers) {
         offences.push(Offence::PoolOver(pool.clone()));
     }

@@ -51,7 +51,13 @@ pub(super) fn agent_of(act: &Act) -> Option<(&TargetName, &NodeName)> {
         | Act::CreateFloatingIp(_)
         | Act::DeleteFloatingIp { .. }
         | Act::PushScripts(_)
-        | Act::StartScript(_) => None,
+        | Act::StartScript(_)
+        | Act::TurnOff(_)
+        | Act::CreateImage(_)
+        | Act::MarkImage { .. }
+        | Act::ProtectImage { .. }
+        | Act::RenameImage { .. }
+        | Act::DeleteImage { .. } => None,
     }
 }
 

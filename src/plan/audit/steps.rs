@@ -165,7 +165,13 @@ impl Steps<'_, '_> {
                     faults.push(Offence::NoJoiningMark);
                 }
             }
-            Act::CreateServer(_) => faults.push(Offence::TwoSubjects),
+            Act::CreateServer(_)
+            | Act::TurnOff(_)
+            | Act::CreateImage(_)
+            | Act::MarkImage { .. }
+            | Act::ProtectImage { .. }
+            | Act::RenameImage { .. }
+            | Act::DeleteImage { .. } => faults.push(Offence::TwoSubjects),
         }
         faults
     }
@@ -252,7 +258,13 @@ impl Steps<'_, '_> {
                 let mut ips = floating::of(self.sights, sight);
                 ips.any(|ip| ip.id == *id && floating::expects_it(action, id, &ip.description)) && self.may_go(server, agent)
             }
-            Act::CreateServer(_) => false,
+            Act::CreateServer(_)
+            | Act::TurnOff(_)
+            | Act::CreateImage(_)
+            | Act::MarkImage { .. }
+            | Act::ProtectImage { .. }
+            | Act::RenameImage { .. }
+            | Act::DeleteImage { .. } => false,
         };
         same && same_agent && enough
     }

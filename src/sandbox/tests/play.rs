@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::desired::{AgentMode, Digest, ScriptDir};
-use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::names::{NodeName, ProviderName, Purpose, ServerId, TargetName};
 use crate::observed::{Answer, Ask, HostKey, Login, MachineAsk, MachineSight, Mark, ScriptState, ServerStatus};
 use crate::plan::{Act, AgentLauncher, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript};
 use crate::sandbox::{Generation, Sandbox};
@@ -36,7 +36,7 @@ impl Play {
         let image = self.world.with(|state| state.clouds[&self.provider].images[0].id.clone());
         Act::CreateServer(Box::new(CreateServer {
             provider: self.provider.clone(),
-            pool: PoolName::from("jessie"),
+            purpose: Purpose::Pool("jessie".into()),
             name: NodeName::from(name),
             image,
             image_name: "jessie".into(),
@@ -130,7 +130,7 @@ impl Play {
 
     pub(super) fn start_script(&self, id: &ServerId) -> Act {
         let (machine, script) = (self.machine(id), Some("ready.sh".to_owned()));
-        Act::StartScript(Box::new(StartScript { machine, digest: digest(), script, hostname: "n1".into() }))
+        Act::StartScript(Box::new(StartScript { machine, digest: digest(), script, hostname: "n1".into(), env: BTreeMap::new() }))
     }
 
     pub(super) fn register(&self, name: &str, launcher: AgentLauncher) -> Act {

@@ -86,7 +86,7 @@ impl Drive {
         let creates = |plan: &Plan| {
             let acts = plan.chains.iter().flat_map(|chain| &chain.actions);
             let pools =
-                acts.filter_map(|action| if let Act::CreateServer(create) = &action.act { Some(&create.pool) } else { None });
+                acts.filter_map(|action| if let Act::CreateServer(create) = &action.act { create.purpose.pool() } else { None });
             pools.cloned().collect::<BTreeSet<_>>()
         };
         let gap = |source: Source| Gap { source, tried: "a look".into(), answered: "HTTP 503".into(), hint: None };
