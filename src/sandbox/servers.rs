@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::cloud::{CloudServer, NewServer};
+use super::cloud::{CloudServer, NewServer, gone};
 use super::faults::Fate;
 use super::machine::{KeySeed, Machine};
 use super::refusal::Refusal;
 use super::state::State;
+use crate::desired::Clean;
 use crate::names::{ImageId, ProviderName, ServerId};
-use crate::observed::{Flavor, Mark, Server, ServerStatus, WorkspaceSight};
+use crate::observed::{Flavor, Server, ServerStatus};
 
 impl State {
     /// `POST /servers`.
@@ -36,7 +37,9 @@ impl State {
         networks: Vec<String>,
     ) -> Result<ServerId, Refusal> {
         let id = ServerId::new(self.ids.uuid());
-        let fate = self.faults.fate(new.metadata.get(Mark::Pool.key()).map(String::as_str));
+        let fate = self.faults.fate(&new.metadata);
+        let image = self.cloud(provider)?.image(&new.image);
+        let (image_properties, disk) = image.map(|image| (image.seen.properties.clone(), image.disk.clone())).unwrap_or_default();
         let now = self.clock.now();
         let seen = Server {
             id: id.clone(),
@@ -65,6 +68,9 @@ impl State {
             fate,
             built_at: self.clock.after(self.delays.build),
             gone_at: None,
+            off_at: None,
+            image_properties,
+            disk,
         };
         self.cloud(provider)?.servers.insert(id.clone(), server);
         Ok(id)
@@ -77,6 +83,7 @@ impl State {
         if !cloud.delete(id, gone_at)? {
             return Ok(());
         }
+        cloud.drop_unsaved(id);
         let seen = cloud.server(id)?.seen.clone();
         self.log("delete-server", seen.name.clone(), id.as_str());
         self.deleted_servers.push(seen);
@@ -137,19 +144,53 @@ impl State {
         }
     }
 
+    /// A machine was told to power off: it is off a second later, and Nova sees it after its own time.
+    pub(super) fn turn_off(&mut self, id: &ServerId, clean: &[Clean]) -> Result<(), Refusal> {
+        let (off_at, seen_at) = (self.clock.after(1), self.clock.after(self.delays.off));
+        let machine = self.machines.get_mut(id).ok_or_else(|| gone(id))?;
+        machine.turn_off(clean, off_at);
+        let goes = machine.off_at.is_some();
+        let name = self.name_of(id);
+        let words: Vec<String> = clean.iter().map(|clean| format!("{clean:?}")).collect();
+        self.log("turn-off", name, words.join(" "));
+        let mut servers = self.clouds.values_mut().filter_map(|cloud| cloud.servers.get_mut(id));
+        if let Some(server) = servers.next().filter(|_| goes) {
+            server.off_at = Some(seen_at);
+        }
+        Ok(())
+    }
+
+    /// Machines that are off by now, and servers whose machine Nova sees off; not while Nova does something with them.
+    pub(super) fn step_power(&mut self, provider: &ProviderName) {
+        let now = self.clock.now();
+        for machine in self.machines.values_mut().filter(|machine| machine.off_at.is_some_and(|at| at <= now)) {
+            machine.power(false, now, now);
+        }
+        let servers = self.clouds.get_mut(provider).into_iter().flat_map(|cloud| cloud.servers.values_mut());
+        for server in servers.filter(|server| server.off_at.is_some_and(|at| at <= now) && server.seen.task.is_none()) {
+            server.off_at = None;
+            if server.seen.status == ServerStatus::Active {
+                server.seen.status = ServerStatus::Shutoff;
+                server.updated = now;
+            }
+        }
+    }
+
     pub(super) fn add_machine(&mut self, id: &ServerId, address: String, fate: Fate) {
         let key_seed = KeySeed(self.ids.bytes());
+        let servers = self.clouds.values().filter_map(|cloud| cloud.servers.get(id));
+        let disk = servers.map(|server| server.disk.clone()).next().unwrap_or_default();
         let machine = Machine {
+            server: id.clone(),
             address,
             key_seed,
             host_key: (self.host_key_of)(&key_seed),
             on: true,
             ssh_at: self.clock.after(self.delays.ssh),
             fate,
-            scripts: None,
-            runs: BTreeMap::new(),
+            disk,
             agent: None,
-            workspace: WorkspaceSight::Empty,
+            off_at: None,
         };
         self.machines.insert(id.clone(), machine);
     }

@@ -218,6 +218,8 @@ impl State {
             for id in built {
                 self.finish_build(&provider, &id);
             }
+            self.step_power(&provider);
+            self.step_images(&provider);
             self.drop_ports(&provider, &gone);
             if let Some(cloud) = self.clouds.get_mut(&provider) {
                 cloud.servers.retain(|id, _| !gone.contains(id));
@@ -236,7 +238,7 @@ impl State {
         let ids: Vec<ServerId> = servers.filter(|server| server.seen.name == name).map(|server| server.seen.id.clone()).collect();
         for id in ids {
             if let Some(machine) = self.machines.get_mut(&id) {
-                machine.workspace = WorkspaceSight::Used;
+                machine.disk.workspace = WorkspaceSight::Used;
             }
         }
     }
