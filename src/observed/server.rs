@@ -16,6 +16,8 @@ pub struct Server {
     /// `OS-EXT-STS:task_state`.
     pub task: Option<String>,
     pub created: Timestamp,
+    /// When Nova last changed it: of one that is being deleted, when that began.
+    pub updated: Option<Timestamp>,
     /// `OS-SRV-USG:launched_at`: when it first became ACTIVE.
     pub launched: Option<Timestamp>,
     /// None for a server booted from a volume.

@@ -30,6 +30,7 @@ pub struct ThisRun {
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Tried {
+    #[serde(flatten)]
     pub purpose: Purpose,
     pub provider: ProviderName,
     pub attempt: u32,
@@ -38,6 +39,7 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Launched {
     pub name: NodeName,
+    #[serde(flatten)]
     pub purpose: Purpose,
     pub provider: ProviderName,
     pub at: Timestamp,

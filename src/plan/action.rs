@@ -105,6 +105,7 @@ pub enum Act {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CreateServer {
     pub provider: ProviderName,
+    #[serde(flatten)]
     pub purpose: Purpose,
     pub name: NodeName,
     pub image: ImageId,

@@ -151,6 +151,7 @@ impl WaitsFor {
             | Self::LaunchesAtATime { .. } => true,
             Self::Build
             | Self::Person(_)
+            | Self::StuckDeletion { .. }
             | Self::Return { .. }
             | Self::Resume { .. }
             | Self::Gap(_)

@@ -87,6 +87,10 @@ pub enum WaitsFor {
     Person(String),
     /// Nova, to finish a deletion.
     Deletion,
+    /// A person, to see why Nova does not finish it.
+    StuckDeletion {
+        since: Timestamp,
+    },
     /// Our own mark to be seen in a later pass.
     LaterPass,
     /// A lost agent to come back.
@@ -190,6 +194,7 @@ impl fmt::Display for WaitsFor {
             Self::Build => out.write_str("its build"),
             Self::Person(who) => write!(out, "a person: {who}"),
             Self::Deletion => out.write_str("Nova to delete it"),
+            Self::StuckDeletion { since } => write!(out, "a person: Nova deletes it since {}", clock(*since)),
             Self::LaterPass => out.write_str("a look in a later pass"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
             Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),

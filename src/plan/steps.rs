@@ -28,6 +28,10 @@ pub struct Steps<'s> {
     pub short: &'s BTreeSet<&'s PoolName>,
 }
 
+/// Nova deletes a server within seconds, and gives a guest a minute to shut down; one that is not gone by then has a host that
+/// is down, or a message that got lost, and goes on for ever.
+const DELETION: SignedDuration = SignedDuration::from_mins(10);
+
 /// A chain, nothing, or what the node waits for.
 type Step = Result<Option<Chain>, WaitsFor>;
 
@@ -76,7 +80,7 @@ impl Steps<'_> {
             State::Booting { up: None } => Err(WaitsFor::Ssh),
             State::Preparing => Err(WaitsFor::Script),
             State::Joining { start: false } => Err(WaitsFor::Online),
-            State::Deleting => Err(WaitsFor::Deletion),
+            State::Deleting => Err(self.deletion(node)),
             State::Held(who) => Err(WaitsFor::Person(who.clone())),
             State::HoldOver(who) => self.down(node, Because::HoldOver(who.clone())),
             State::Kept(why) => self.noted(node).map(Some).ok_or(WaitsFor::Person(kept(why))),
@@ -85,6 +89,11 @@ impl Steps<'_> {
 
     fn down(&self, node: &Node<'_>, because: Because) -> Step {
         removal(self.sight, node, because).map(Some)
+    }
+
+    fn deletion(&self, node: &Node<'_>) -> WaitsFor {
+        let stuck = node.server.updated.filter(|began| since(*began, self.sight.now) > DELETION);
+        stuck.map_or(WaitsFor::Deletion, |since| WaitsFor::StuckDeletion { since })
     }
 
     fn noted(&self, node: &Node<'_>) -> Option<Chain> {

@@ -54,7 +54,6 @@ pub struct CloudServer {
     pub key_name: Option<String>,
     pub config_drive: bool,
     pub user_data: Option<SecretString>,
-    pub updated: Timestamp,
     pub fate: Fate,
     /// When BUILD ends.
     pub built_at: Timestamp,
@@ -155,7 +154,7 @@ impl Cloud {
         let others = server.seen.metadata.keys().filter(|key| !items.contains_key(*key)).count();
         check_metadata(items, others)?;
         server.seen.metadata.extend(items.clone());
-        server.updated = now;
+        server.seen.updated = Some(now);
         Ok(server.seen.metadata.clone())
     }
 
@@ -166,17 +165,18 @@ impl Cloud {
         }
         server.check_metadata_state()?;
         server.seen.metadata.remove(key);
-        server.updated = now;
+        server.seen.updated = Some(now);
         Ok(())
     }
 
     /// `DELETE /servers/ID`. False: it was being deleted already.
-    pub fn delete(&mut self, id: &ServerId, gone_at: Timestamp) -> Result<bool, Refusal> {
+    pub fn delete(&mut self, id: &ServerId, now: Timestamp, gone_at: Timestamp) -> Result<bool, Refusal> {
         let server = self.server(id)?;
         server.check_unlocked()?;
         let first = server.gone_at.is_none();
         if first {
             server.seen.task = Some("deleting".to_owned());
+            server.seen.updated = Some(now);
             server.gone_at = Some(gone_at);
         }
         Ok(first)
@@ -229,7 +229,7 @@ impl CloudServer {
     /// BUILD is over: ACTIVE with addresses, or ERROR.
     pub fn built(&mut self, address: Option<String>, now: Timestamp) {
         self.seen.task = None;
-        self.updated = now;
+        self.seen.updated = Some(now);
         if let BuildFate::Error(fault) = &self.fate.build {
             self.seen.status = ServerStatus::Error;
             self.seen.fault = Some(fault.clone());

@@ -44,6 +44,7 @@ impl Default for Disk {
 
 impl Disk {
     /// As a snapshot has it that is taken now: without any process.
+    #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         let mut disk = self.clone();
         disk.end_processes(now);

@@ -142,7 +142,7 @@ impl Cloud {
                 SaveFate::NeverSaves => {}
                 _ if now < uploads => {}
                 SaveFate::Saved | SaveFate::Killed | SaveFate::Fails | SaveFate::Stuck if now < ends => {
-                    image.seen.status = "saving".to_owned();
+                    "saving".clone_into(&mut image.seen.status);
                     self.set_save_task(&server, Some("image_uploading"));
                 }
                 SaveFate::Stuck => {}

@@ -47,6 +47,7 @@ impl State {
             status: ServerStatus::Build,
             task: Some("scheduling".to_owned()),
             created: now,
+            updated: Some(now),
             launched: None,
             image: (!new.image.is_empty()).then(|| ImageId::new(new.image)),
             flavor: flavor.name.clone(),
@@ -64,7 +65,6 @@ impl State {
             key_name: new.key_name,
             config_drive: new.config_drive,
             user_data: new.user_data,
-            updated: now,
             fate,
             built_at: self.clock.after(self.delays.build),
             gone_at: None,
@@ -78,9 +78,9 @@ impl State {
 
     /// `DELETE /servers/ID`.
     pub fn delete_server(&mut self, provider: &ProviderName, id: &ServerId) -> Result<(), Refusal> {
-        let gone_at = self.clock.after(self.delays.delete);
+        let (now, gone_at) = (self.clock.now(), self.clock.after(self.delays.delete));
         let cloud = self.cloud(provider)?;
-        if !cloud.delete(id, gone_at)? {
+        if !cloud.delete(id, now, gone_at)? {
             return Ok(());
         }
         cloud.drop_unsaved(id);
@@ -171,7 +171,7 @@ impl State {
             server.off_at = None;
             if server.seen.status == ServerStatus::Active {
                 server.seen.status = ServerStatus::Shutoff;
-                server.updated = now;
+                server.seen.updated = Some(now);
             }
         }
     }

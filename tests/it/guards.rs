@@ -11,7 +11,7 @@ use poolkeeper::plan::{
     Act, AgentExpects, AgentIs, Chain, Expects, MarkExpects, Plan, ServerExpects, Stale, WaitsFor, still_holds,
 };
 use poolkeeper::run::{Audience, Ended, Options, Outside, run};
-use poolkeeper::sandbox::{ActFault, AgentFate, BuildFate, Fate, Generation, Sandbox};
+use poolkeeper::sandbox::{ActFault, AgentFate, BuildFate, Delays, Fate, Generation, Sandbox};
 use poolkeeper::world::ActErrorKind;
 
 use crate::audited::audited;
@@ -265,4 +265,20 @@ fn a_deletion_holds_only_of_what_it_was_planned_for() {
     assert_eq!(verdict(&|server, _| of(Mark::Hold, "alice; -; a look")(server)), Err(Stale::Held));
     assert_eq!(verdict(&|server, _| of(Mark::Controller, "other")(server)), Err(Stale::NotOurs));
     assert_eq!(verdict(&|server, _| drop(server.metadata.remove(Mark::Retire.key()))), Err(Stale::MarkGone(Mark::Retire)));
+}
+
+#[test]
+fn a_deletion_that_nova_never_finishes_ends_the_wait_for_it() {
+    let scene = filled(1);
+    let server = scene.servers()[0].clone();
+    scene.world.set_delays(Delays { delete: 100_000, ..Delays::default() });
+    mark(&scene, &server.id, Mark::Used, "2026-11-25T10:00:00Z build");
+    scene.world.tick(60);
+    let began = scene.world.now();
+    assert_eq!(scene.converge().created, 1, "its slot counts as free");
+    let plan = scene.plan();
+    let wait = plan.waits.iter().find(|wait| wait.subject.name.as_str() == server.name).expect("it is still listed");
+    let WaitsFor::StuckDeletion { since } = &wait.waits_for else { panic!("{wait:?}") };
+    assert!(*since >= began && *since <= scene.world.now(), "since its deletion began: {since}");
+    assert!(plan.is_empty() && !plan.under_way());
 }

@@ -62,6 +62,7 @@ pub(super) struct ServerBody {
     status: String,
     metadata: Option<BTreeMap<String, String>>,
     created: Option<String>,
+    updated: Option<String>,
     #[serde(default)]
     addresses: BTreeMap<String, Vec<AddressBody>>,
     image: Option<ImageRef>,
@@ -152,6 +153,7 @@ impl ServerBody {
         });
         Ok(Server {
             created: time(created)?,
+            updated: self.updated.as_deref().map(time).transpose()?,
             launched: self.launched.as_deref().map(time).transpose()?,
             name: self.name.unwrap_or_default(),
             status: ServerStatus::parse(&self.status),

@@ -28,10 +28,12 @@ pub(super) fn answer(sandbox: &Sandbox, provider: &ProviderName, request: &Reque
             }
             ("GET", ["v2", "images"]) => list(state, provider, request),
             ("GET", ["v2", "images", id]) => show(state, provider, id),
-            ("PATCH", ["v2", "images", id]) => patch(state, provider, &ImageId::from(*id), request).unwrap_or_else(refused),
+            ("PATCH", ["v2", "images", id]) => {
+                patch(state, provider, &ImageId::from(*id), request).unwrap_or_else(|refusal| refused(&refusal))
+            }
             ("DELETE", ["v2", "images", id]) => {
                 let deleted = state.delete_image(provider, &ImageId::from(*id));
-                deleted.map_or_else(refused, |()| Response::empty(204))
+                deleted.map_or_else(|refusal| refused(&refusal), |()| Response::empty(204))
             }
             _ => fault(404, "Not Found", "The resource could not be found.<br /><br />\n\n\n"),
         };
@@ -45,8 +47,8 @@ fn fault(status: u16, title: &str, message: &str) -> Response {
     Response::json(status, &json!({ "message": message, "code": format!("{status} {title}"), "title": title }))
 }
 
-/// As WebOb renders it: the words in markup, a line break at their end.
-fn refused(refusal: Refusal) -> Response {
+/// As Glance's framework renders it: the words in markup, a line break at their end.
+fn refused(refusal: &Refusal) -> Response {
     let title = match refusal.status {
         400 => "Bad Request",
         403 => "Forbidden",
@@ -62,7 +64,7 @@ fn refused(refusal: Refusal) -> Response {
 fn show(state: &mut State, provider: &ProviderName, id: &str) -> Response {
     match state.clouds.get(provider).and_then(|cloud| cloud.image(id)) {
         Some(image) => Response::json(200, &image_json(image)),
-        None => refused(no_image(id)),
+        None => refused(&no_image(id)),
     }
 }
 

@@ -217,7 +217,7 @@ fn action(
             let shown: Vec<&str> = lines.into_iter().skip(skipped).collect();
             Ok(Response::json(200, &json!({ "output": shown.join("\n") })))
         }
-        "createImage" => create_image(state, provider, id, &body["createImage"], version),
+        "createImage" => create_image(state, provider, id, body.get("createImage").unwrap_or(&Value::Null), version),
         "lock" | "unlock" => {
             state.set_lock(provider, id, name == "lock")?;
             Ok(Response::empty(202))

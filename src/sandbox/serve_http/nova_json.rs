@@ -66,7 +66,7 @@ pub(super) fn server(cloud: &Cloud, server: &CloudServer, minor: Minor, base: &s
     let mut fields = json!({
         "id": id, "name": seen.name, "status": seen.status.as_str(), "tenant_id": cloud.project_id, "user_id": cloud.user_id,
         "metadata": seen.metadata, "hostId": host, "image": image, "flavor": flavor_of(server, minor, base),
-        "created": time(seen.created), "updated": time(server.updated), "addresses": addresses(server),
+        "created": time(seen.created), "updated": time(seen.updated.unwrap_or(seen.created)), "addresses": addresses(server),
         "accessIPv4": "", "accessIPv6": "", "links": links(base, "servers", id), "OS-DCF:diskConfig": "MANUAL",
         "OS-EXT-AZ:availability_zone": zone, "config_drive": if server.config_drive { "True" } else { "" },
         "key_name": server.key_name, "OS-SRV-USG:launched_at": launched, "OS-SRV-USG:terminated_at": null,
@@ -75,7 +75,7 @@ pub(super) fn server(cloud: &Cloud, server: &CloudServer, minor: Minor, base: &s
     });
     if let Some(fields) = fields.as_object_mut() {
         if let Some(fault) = &seen.fault {
-            let fault = json!({ "code": 500, "created": time(server.updated), "message": fault });
+            let fault = json!({ "code": 500, "created": time(seen.updated.unwrap_or(seen.created)), "message": fault });
             fields.insert("fault".to_owned(), fault);
         } else {
             fields.insert("progress".to_owned(), 0.into());

@@ -1,5 +1,6 @@
 //! The served world against recorded answers of the real services: the same fields, the same refusals. And kill points.
 
+mod images;
 mod served;
 
 use secrecy::ExposeSecret as _;

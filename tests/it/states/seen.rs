@@ -95,6 +95,7 @@ impl Seen {
             status: ServerStatus::Active,
             task: None,
             created: ago("1m"),
+            updated: Some(ago("1m")),
             launched: Some(ago("1m")),
             image: None,
             flavor: "m1.medium".into(),
