@@ -8,7 +8,7 @@ use super::keep::{delete_unsealed, sealed};
 use crate::desired::units::since;
 use crate::desired::{Clean, SnapshotImage};
 use crate::names::{ImageId, ServerId};
-use crate::node::{KeptWhy, Node, Stage, State};
+use crate::node::{FailedWhy, KeptWhy, Node, Stage, State};
 use crate::observed::{Hold, HostKey, ImageMark, Mark, ServerStatus, marks};
 use crate::plan::backoff::{BackOff, BackOffs, LONGEST, key_of};
 use crate::plan::prepare::{Run, Up};
@@ -235,36 +235,32 @@ impl Builders<'_> {
             return self.down(node, because);
         }
         let Some(waits) = self.kept_for(node) else { return self.down(node, because) };
-        let mut chain = self.failure(node);
+        let mut actions = self.failure(node);
+        let written = node.marks.failed.is_some() || !actions.is_empty();
+        // That its image never became active stands in the times alone; all else is to be written before that image is gone.
+        let lasts = written || matches!(node.state, State::Failed(FailedWhy::NotSaved { .. }));
         let unsealed = node.snapshots.iter().filter(|image| image.mark(ImageMark::Itself).is_none() && !image.protected);
-        let deletions: Vec<Action> =
-            unsealed.map(|image| delete_unsealed(&self.sight.desired.controller.id, node, image)).collect();
-        if !deletions.is_empty() {
-            let fresh = || Chain {
-                subject: Subject::of(node),
-                verb: Verb::Mark,
-                because: because.clone(),
-                times: Some(node.times()),
-                actions: Vec::new(),
-            };
-            let chain = chain.get_or_insert_with(fresh);
-            chain.verb = Verb::Retire;
-            chain.actions.extend(deletions);
+        let controller = &self.sight.desired.controller.id;
+        actions.extend(unsealed.filter(|_| lasts).map(|image| delete_unsealed(controller, node, image)));
+        if actions.is_empty() {
+            return Err(waits);
         }
-        chain.map(Some).ok_or(waits)
+        let deletes = actions.iter().any(|action| matches!(action.act, Act::DeleteImage { .. }));
+        let verb = if deletes { Verb::Retire } else { Verb::Mark };
+        Ok(Some(Chain { subject: Subject::of(node), verb, because, times: Some(node.times()), actions }))
     }
 
     /// First sight failed: written down, and held where a person wants to look at it.
-    fn failure(&self, node: &Node<'_>) -> Option<Chain> {
-        let mut chain = self.noted(node)?;
-        let Some(keep) = &self.sight.observed.this_run.keep_failed else { return Some(chain) };
+    fn failure(&self, node: &Node<'_>) -> Vec<Action> {
+        let mut actions = self.noted(node).map(|chain| chain.actions).unwrap_or_default();
+        let Some(keep) = &self.sight.observed.this_run.keep_failed else { return actions };
         let hold = Hold { who: keep.who.clone(), until: Some(keep.until), why: "failed builder, --keep-failed".to_owned() };
-        for action in &mut chain.actions {
+        for action in &mut actions {
             if let Act::SetMarks { marks: written, .. } = &mut action.act {
                 written.insert(Mark::Hold, marks::fit(&hold.to_string()));
             }
         }
-        Some(chain)
+        actions
     }
 
     fn kept_for(&self, node: &Node<'_>) -> Option<WaitsFor> {
