@@ -76,7 +76,7 @@ pub fn key_of(node: &Node<'_>) -> Option<Key> {
 /// A machine that failed for want of quota is no boot failure: Nova refuses those, no server is left.
 ///
 /// `stale`: builders from other inputs than those of now: what they failed of may be mended.
-pub fn back_offs(joined: &Joined<'_>, snapshots: &Snapshots<'_>, stale: &BTreeSet<ServerId>) -> BackOffs {
+pub fn back_offs(joined: &Joined<'_>, snapshots: &Snapshots<'_>, stale: &BTreeSet<ServerId>, now: Timestamp) -> BackOffs {
     let mut newest: BTreeMap<Key, &Node<'_>> = BTreeMap::new();
     for node in joined.nodes.iter().chain(&joined.builders).filter(|node| !stale.contains(&node.server.id)) {
         let Some(key) = key_of(node).filter(|_| has_failed(node)) else { continue };
@@ -89,7 +89,7 @@ pub fn back_offs(joined: &Joined<'_>, snapshots: &Snapshots<'_>, stale: &BTreeSe
             *kept = node;
         }
     }
-    newest.into_iter().map(|(key, kept)| (key.clone(), of(&key, kept, joined, snapshots))).collect()
+    newest.into_iter().map(|(key, kept)| (key.clone(), of(&key, kept, joined, snapshots, now))).collect()
 }
 
 /// A failed builder that a person keeps for a look has failed all the same.
@@ -98,7 +98,17 @@ fn has_failed(node: &Node<'_>) -> bool {
     kept || matches!(node.state, State::Failed(_))
 }
 
-fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>) -> BackOff {
+/// From its creation, as a node boots within minutes. A setup script may run for hours: of a builder from its failing.
+fn began(kept: &Node<'_>, now: Timestamp) -> Timestamp {
+    let server = kept.server;
+    match (&kept.marks.role, &kept.marks.failed) {
+        (Role::Builder, Some(failed)) => failed.at.max(server.created),
+        (Role::Builder, None) if server.takes_metadata() => now,
+        (Role::Builder | Role::Node | Role::Debug | Role::Unknown(_), _) => server.created,
+    }
+}
+
+fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>, now: Timestamp) -> BackOff {
     let all = joined.nodes.iter().chain(&joined.builders);
     let after = all.filter(|node| node.server.created > kept.server.created && key_of(node).as_ref() == Some(key));
     let (mut trying, mut over) = (0, false);
@@ -110,7 +120,7 @@ fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>
         over |= snapshots.newest_good(image, &key.1).is_some_and(|newest| newest.created > kept.server.created);
     }
     let attempt = kept.marks.attempt;
-    let until = kept.server.created.checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
+    let until = began(kept, now).checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
     let why = match (&kept.state, &kept.marks.failed) {
         (State::Failed(why), _) => why.to_string(),
         (_, Some(failed)) => failed.text.clone(),

@@ -34,7 +34,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let loads = need::loads(desired, observed, &joined, now);
     let looks = due::looks(desired, observed, &joined, &snapshots, now);
     let stale = stale(&joined, &looks);
-    let back_offs = back_offs(&joined, &snapshots, &stale);
+    let back_offs = back_offs(&joined, &snapshots, &stale, now);
     let head = head(desired, observed, &loads);
 
     let mut room = Room::new(desired, observed, loads, now);

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use poolkeeper::desired::PoolImage;
 use poolkeeper::names::{ImageName, PoolName};
 use poolkeeper::observed::{ImageMark, KeepFailed, Mark, ServerStatus};
-use poolkeeper::plan::{Act, WaitsFor};
+use poolkeeper::plan::{Act, Plan, WaitsFor};
 use poolkeeper::report::plan_text::plan_text;
 use poolkeeper::report::style::Style;
 use poolkeeper::run::Options;
@@ -137,13 +137,17 @@ fn an_image_that_never_becomes_active_goes_and_its_builder_is_failed() {
     for save in [SaveFate::NeverSaves, SaveFate::Stuck, SaveFate::Killed, SaveFate::Fails] {
         let scene = scene();
         scene.world.next_fate(Fate { save, ..Fate::default() });
-        for _ in 0..4 {
+        for _ in 0..3 {
             scene.timer();
             scene.world.tick(150);
         }
-        let asked = log_of(&scene, "create-image");
-        let runs = if save == SaveFate::Fails { 2..=4 } else { 1..=1 };
-        assert!(runs.contains(&asked), "{save:?}: asked for {asked} times in four runs");
+        // What Nova takes away again is asked for once a run; one that is killed is followed by another builder's.
+        let expected = match save {
+            SaveFate::Fails => 3,
+            SaveFate::Killed => 2,
+            SaveFate::NeverSaves | SaveFate::Stuck | SaveFate::Saved => 1,
+        };
+        assert_eq!(log_of(&scene, "create-image"), expected, "{save:?}: in three runs");
         for _ in 0..20 {
             scene.timer();
             scene.world.tick(60);
@@ -163,9 +167,7 @@ fn a_refused_create_image_is_asked_once_a_run() {
         let fault = ActFault { kind: "create-image", error: kind, said, done: false, times: 1 };
         scene.world.with(|state| state.faults.act.push(fault));
         let summary = scene.converge();
-        let waits: Vec<_> = summary.last.expect("a plan").waits.into_iter().map(|wait| wait.waits_for.to_string()).collect();
-        assert!(waits.iter().any(|waits| waits.contains("the next run: Cannot 'createImage'")), "{waits:?}");
-        assert_eq!(images(&scene).len(), 0);
+        assert_eq!((summary.failed + summary.stale, images(&scene).len()), (1, 0), "{kind:?}");
         scene.converge();
         assert_eq!((images(&scene).len(), scene.names().len()), (1, 2));
         scene.assert_settled();
@@ -224,21 +226,17 @@ fn a_snapshot_whose_machines_fail_is_passed_over_for_the_one_before_it() {
     half_an_hour(&scene);
     let agents = scene.agents();
     assert_eq!(agents.len(), 2, "the old ones work and stay");
-    let plan = scene.plan();
-    assert!(matches!(plan.pools[0].waits_for, Some(WaitsFor::BackOff { .. } | WaitsFor::Try { .. })), "{:?}", plan.pools);
+    let said = |plan: &Plan| matches!(plan.pools[0].waits_for, Some(WaitsFor::BackOff { .. }));
+    assert!(scene.plans.lock().expect("plans").iter().any(said), "the roll halts, and says so");
     // One of them is used: what replaces it comes from the one before.
+    scene.timer_until(|scene| said(&scene.plan()));
+    scene.world.with(|state| state.faults.pool_fates.clear());
     scene.world.start_gearman_build(&Scene::target(), &agents[0], 5).expect("idle");
     scene.world.tick(6);
-    let failing = Fate { script: ScriptFate::Exits { status: 1, output: "broken".into() }, ..Fate::default() };
-    scene.world.with(|state| {
-        state.faults.pool_fates.clear();
-        state.faults.next_fates.clear();
-    });
     scene.timer();
     let ready = scene.agents();
     assert!(ready.len() >= 2 && !ready.contains(&agents[0]), "{ready:?}");
     assert!(bases(&scene).contains(&old));
-    drop(failing);
     for _ in 0..60 {
         scene.timer();
         scene.world.tick(60);

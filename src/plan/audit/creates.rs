@@ -25,6 +25,9 @@ pub(super) fn audit(sights: &Sights<'_>, plan: &Plan, offences: &mut Vec<Offence
     let mut taken = taken(sights);
     for create in &creates {
         one(sights, create, &mut taken, offences);
+        if create.purpose.image().is_some() && images::is_second(sights, plan, create) {
+            offences.push(Offence::TwoBuilders(create.provider.clone()));
+        }
     }
     let launched = sights.observed.this_run.launched.len();
     let limit = sights.desired.controller.limits.max_launches_per_run;

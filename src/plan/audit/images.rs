@@ -68,6 +68,10 @@ fn is_its(sights: &Sights<'_>, expected: &ImageExpects, provider: &ProviderName,
 /// A chain of no server: a sealed snapshot goes. None: it is none.
 pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Option<Vec<Offence>> {
     let [action @ Action { act: Act::DeleteImage { provider, image: id }, .. }] = chain.actions.as_slice() else { return None };
+    // That of a builder's way down is looked at with the builder.
+    if action.expects.server.is_some() {
+        return None;
+    }
     let name = &chain.subject.name;
     let Some(image) = listed(sights, provider).iter().find(|image| image.id == *id).filter(|image| is_sealed(sights, image))
     else {
@@ -128,21 +132,28 @@ pub(super) fn create(sights: &Sights<'_>, create: &CreateServer, image: &ImageNa
     if controller.paused.is_some() {
         offences.push(Offence::BuildWhilePaused(image.clone()));
     }
-    let at_work = |sight: &&Sight<'_>| {
-        let going = [Mark::Retire, Mark::Failed].into_iter().any(|mark| sight.has(mark)) || sight.held(sights.now);
-        let status = sight.server.status.as_str();
-        let works = sight.launching(sights) || ["ACTIVE", "SHUTOFF"].contains(&status);
-        sight.marks.role == Role::Builder && sight.provider == provider && works && !going && sight.server.task.is_none()
-    };
-    let known = |sight: &&Sight<'_>| {
-        let of = sight.marks.image.as_ref().and_then(|image| sights.desired.images.get(image));
-        of.is_some_and(|image| image.providers.contains(sight.provider))
-    };
-    let surely = |sight: &&Sight<'_>| sight.has(Mark::Built) || sight.launching(sights) || sight.booting(sights);
-    if sights.ours.values().filter(at_work).filter(known).any(|sight| surely(&sight)) {
-        offences.push(Offence::TwoBuilders(provider.clone()));
-    }
     back_off(sights, create, desired, offences);
+}
+
+/// One at work in the same provider, that this plan does not give up.
+pub(super) fn is_second(sights: &Sights<'_>, plan: &Plan, create: &CreateServer) -> bool {
+    let given_up = |sight: &Sight<'_>| {
+        let acts = plan.chains.iter().flat_map(|chain| &chain.actions).map(|action| &action.act);
+        let mut marks = acts.filter(|act| act.server() == Some((sight.provider, &sight.server.id)));
+        marks.any(|act| if let Act::SetMarks { marks, .. } = act { marks.contains_key(&Mark::Failed) } else { false })
+    };
+    let going = |sight: &Sight<'_>| {
+        let marked = [Mark::Retire, Mark::Failed].into_iter().any(|mark| sight.has(mark));
+        marked || sight.held(sights.now) || sight.server.task.is_some() || given_up(sight)
+    };
+    let at_work = |sight: &Sight<'_>| {
+        let built = sight.has(Mark::Built) && ["ACTIVE", "SHUTOFF"].contains(&sight.server.status.as_str());
+        let of = sight.marks.image.as_ref().and_then(|image| sights.desired.images.get(image));
+        let known = of.is_some_and(|image| image.providers.contains(sight.provider));
+        known && (built || sight.launching(sights) || sight.booting(sights))
+    };
+    let builders = sights.ours.values().filter(|sight| sight.marks.role == Role::Builder && *sight.provider == create.provider);
+    builders.filter(|sight| !going(sight)).any(at_work)
 }
 
 /// Of a build of the same inputs that failed, unless a person asks for another now.
@@ -160,7 +171,8 @@ fn back_off(sights: &Sights<'_>, create: &CreateServer, image: &SnapshotImage, o
     let Some(kept) = newest.filter(|_| !asked) else { return };
     let built = good(sights, image.name.as_str(), &create.provider).into_iter().any(|one| one.created > kept.server.created);
     let minutes = 2_i64.saturating_pow(kept.marks.attempt.saturating_sub(1)).min(30);
-    let until = kept.server.created.checked_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX);
+    let began = kept.marks.failed.as_ref().map_or(kept.server.created, |failed| failed.at);
+    let until = began.checked_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX);
     if !built && sights.now < until {
         offences.push(Offence::BuildBackOff(image.name.clone(), create.provider.clone()));
     }

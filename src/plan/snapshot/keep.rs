@@ -7,9 +7,9 @@ use super::{Snapshots, base};
 use crate::desired::Desired;
 use crate::names::{ControllerId, ImageId, NodeName, ProviderName};
 use crate::node::{Joined, Node};
-use crate::observed::{Image, ImageMark, Observed, ServerStatus};
+use crate::observed::{Image, ImageMark, Mark, Observed, ServerStatus};
 use crate::plan::backoff::BackOffs;
-use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, Subject, Verb};
+use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, ServerExpects, Subject, Verb};
 
 /// Sealed, and not protected by a person.
 pub fn sealed(controller: &ControllerId, provider: &ProviderName, id: &ImageId) -> ImageExpects {
@@ -30,7 +30,21 @@ pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Im
     let marks = BTreeMap::from([(ImageMark::Build, build), (ImageMark::Itself, MarkExpects::Absent)]);
     let expected = ImageExpects { protected: Some(false), marks, ..sealed(controller, &builder.provider, &image.id) };
     let act = Act::DeleteImage { provider: builder.provider.clone(), image: image.id.clone() };
-    Action { act, expects: Expects { image: Some(expected), ..Expects::default() } }
+    // It is ours as long as its builder is there.
+    let server = ServerExpects {
+        provider: builder.provider.clone(),
+        id: builder.server.id.clone(),
+        controller: controller.clone(),
+        status: None,
+        marks: builder
+            .server
+            .metadata
+            .get(Mark::Hold.key())
+            .map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone())))
+            .into_iter()
+            .collect(),
+    };
+    Action { act, expects: Expects { server: Some(server), image: Some(expected), ..Expects::default() } }
 }
 
 /// Those that go now, each a chain. `creates`: of this very plan.
