@@ -287,24 +287,23 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
 
 /// Steps of a builder that are done once in a run, or once in a while.
 fn remember_build(this_run: &mut ThisRun, chain: &Chain, action: &Action, outcome: &Outcome, at: Timestamp) {
-    let name = &chain.subject.name;
-    match &action.act {
-        Act::TurnOff(off) if outcome.is_done() || outcome.is_unanswered() => {
-            this_run.turned_off.insert(off.machine.server.clone(), at);
-        }
-        Act::CreateImage(create) if outcome.is_done() || outcome.is_unanswered() => {
+    let begun = outcome.is_done() || outcome.is_unanswered();
+    if let (true, Act::TurnOff(off)) = (begun, &action.act) {
+        this_run.turned_off.insert(off.machine.server.clone(), at);
+    }
+    if let Act::CreateImage(create) = &action.act {
+        if begun {
             this_run.saved.insert(create.server.clone(), at);
-        }
-        Act::CreateImage(_) => {
+        } else if let Outcome::Failed(error) = outcome {
             // 409 of a builder without a task does not go away in seconds.
-            if let Outcome::Failed(error) = outcome {
-                this_run.refused.insert(Refused::Act(action.act.kind(), name.clone()), error.said.clone());
-            }
+            let refused = Refused::Act(action.act.kind(), chain.subject.name.clone());
+            this_run.refused.insert(refused, error.said.clone());
         }
-        Act::MarkImage { provider, marks, .. } if outcome.is_done() && marks.contains_key(&ImageMark::Itself) => {
-            this_run.sealed.extend(chain.subject.image.clone().map(|image| (image, provider.clone())));
-        }
-        _ => {}
+    }
+    if let (true, Act::MarkImage { provider, marks, .. }, Some(image)) = (outcome.is_done(), &action.act, &chain.subject.image)
+        && marks.contains_key(&ImageMark::Itself)
+    {
+        this_run.sealed.insert((image.clone(), provider.clone()));
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn change_script(scene: &mut Scene, text: &str) {
 
 /// What Glance has of the image, sealed or not, oldest first.
 pub(crate) fn images(scene: &Scene) -> Vec<Image> {
-    let all = scene.world.with(|state| state.clouds[PROVIDER].images.clone());
+    let all = scene.world.with(|state| state.clouds.get(PROVIDER).expect("a cloud").images.clone());
     let mut images: Vec<Image> = all.into_iter().map(|image| image.seen).collect();
     images.retain(|image| image.name.starts_with(IMAGE));
     images.sort_by_key(|image| image.created);
@@ -84,7 +84,7 @@ fn call_bad(scene: &Scene, image: &Image) {
 /// What the nodes boot from.
 pub(crate) fn bases(scene: &Scene) -> BTreeSet<String> {
     let servers = scene.servers().into_iter().filter(|server| server.metadata.contains_key(Mark::Pool.key()));
-    servers.map(|server| server.metadata[Mark::Base.key()].clone()).collect()
+    servers.map(|server| server.metadata.get(Mark::Base.key()).expect("the mark").clone()).collect()
 }
 
 fn builds(scene: &Scene) -> Vec<Due> {
@@ -129,6 +129,8 @@ fn a_changed_script_is_named_and_built_again_and_the_nodes_follow() {
     scene.assert_settled();
 }
 
+type Change = fn(&mut SnapshotImage);
+
 #[test]
 fn every_input_is_one_and_nothing_else_is() {
     let mut scene = scene();
@@ -142,7 +144,7 @@ fn every_input_is_one_and_nothing_else_is() {
             other => panic!("{other:?}"),
         }
     };
-    let changes: &[(&str, fn(&mut SnapshotImage))] = &[
+    let changes: [(&str, Change); 10] = [
         ("env", |image| drop(image.env.insert("LANG".into(), "de".into()))),
         ("flavor", |image| image.flavor = FlavorChoice::AtLeast { min_ram: 1, name_contains: String::new() }),
         ("props", |image| image.properties.clear()),
@@ -157,7 +159,7 @@ fn every_input_is_one_and_nothing_else_is() {
     for (inputs, change) in changes {
         *image(&mut scene) = snapshot();
         change(image(&mut scene));
-        assert_eq!(due(&scene), *inputs);
+        assert_eq!(due(&scene), inputs);
     }
     *image(&mut scene) = snapshot();
     scene.world.add_image(&PROVIDER.into(), BASE).expect("the provider");

@@ -27,7 +27,12 @@ impl Rules<'_, '_> {
         match &node.server.status {
             ServerStatus::Error => State::Failed(FailedWhy::Error(node.server.fault.clone().unwrap_or_default())),
             ServerStatus::Active | ServerStatus::Shutoff => self.building(),
-            status => State::Kept(KeptWhy::Status(status.as_str().to_owned())),
+            status @ (ServerStatus::Build
+            | ServerStatus::Deleted
+            | ServerStatus::Paused
+            | ServerStatus::SoftDeleted
+            | ServerStatus::Suspended
+            | ServerStatus::Other(_)) => State::Kept(KeptWhy::Status(status.as_str().to_owned())),
         }
     }
 

@@ -50,13 +50,11 @@ pub(super) fn of_builder(sights: &Sights<'_>, sight: &Sight<'_>, action: &Action
     let Some(expected) = &action.expects.image else { return false };
     let its = expected.marks.get(&ImageMark::Build) == Some(&MarkExpects::Is(sight.server.id.to_string()));
     let open = expected.marks.get(&ImageMark::Itself) == Some(&MarkExpects::Absent);
-    let acts = match &action.act {
-        Act::MarkImage { marks, .. } => {
-            let itself = marks.get(&ImageMark::Itself).map(String::as_str) == Some(id.as_str());
-            image.status == "active" && expected.status.as_deref() == Some("active") && itself
-        }
-        Act::DeleteImage { .. } => !image.protected && expected.protected == Some(false),
-        _ => false,
+    let acts = if let Act::MarkImage { marks, .. } = &action.act {
+        let itself = marks.get(&ImageMark::Itself).map(String::as_str) == Some(id.as_str());
+        image.status == "active" && expected.status.as_deref() == Some("active") && itself
+    } else {
+        !image.protected && expected.protected == Some(false)
     };
     sight.marks.role == Role::Builder && is_its(sights, expected, sight.provider, id) && its && open && acts
 }

@@ -142,12 +142,7 @@ impl Steps<'_, '_> {
             Act::DeleteAgent { .. } => faults.extend(self.deletion(&action.act)),
             Act::DeleteServer { .. } => {
                 faults.extend(self.deletion(&action.act));
-                if floating::of(self.sights, self.sight).any(|ip| !self.released.contains(&ip.id)) {
-                    faults.push(Offence::FloatingIpLeft);
-                }
-                if images::unsealed(self.sights, self.sight).any(|image| !self.images_gone.contains(&image.id)) {
-                    faults.push(Offence::Unsealed);
-                }
+                faults.extend(self.left_behind());
             }
             Act::DeleteFloatingIp { provider, id } => {
                 faults.extend(self.deletion(&action.act));
@@ -191,6 +186,14 @@ impl Steps<'_, '_> {
             Act::CreateServer(_) | Act::ProtectImage { .. } | Act::RenameImage { .. } => faults.push(Offence::TwoSubjects),
         }
         faults
+    }
+
+    /// What would be nobody's once the server is gone.
+    fn left_behind(&self) -> Vec<Fault> {
+        let ip = floating::of(self.sights, self.sight).any(|ip| !self.released.contains(&ip.id));
+        let image = images::unsealed(self.sights, self.sight).any(|image| !self.images_gone.contains(&image.id));
+        let checks: [(bool, Fault); 2] = [(ip, Offence::FloatingIpLeft), (image, Offence::Unsealed)];
+        checks.into_iter().filter(|(broken, _)| *broken).map(|(_, fault)| fault).collect()
     }
 
     fn not_built(&self) -> Option<Fault> {

@@ -68,7 +68,7 @@ impl Builders<'_> {
             State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
             State::Launching => Err(WaitsFor::Boot),
             State::Booting { up: None } => Err(WaitsFor::Ssh),
-            State::Booting { up: Some(key) } => self.step(node, UpStep::Setup, self.setup(node, key)),
+            State::Booting { up: Some(key) } => step(node, UpStep::Setup, self.setup(node, key)),
             State::Preparing => Err(WaitsFor::Setup),
             State::Snapshot(stage) => self.stage(node, stage),
             State::Deleting => Err(deletion(self.sight, node)),
@@ -91,29 +91,23 @@ impl Builders<'_> {
     fn stage(&self, node: &Node<'_>, stage: &Stage) -> Step {
         let this_run = &self.sight.observed.this_run;
         match stage {
-            Stage::Passed => self.step(node, UpStep::TurnOff, self.built(node)),
+            Stage::Passed => step(node, UpStep::TurnOff, self.built(node)),
             Stage::TurningOff => {
                 let told = this_run.turned_off.get(&node.server.id);
                 if told.is_some_and(|at| since(*at, self.sight.now) < SHUTDOWN) {
                     return Err(WaitsFor::Off);
                 }
-                self.step(node, UpStep::TurnOff, self.turn_off(node, node.marks.hostkey.as_ref()).map(|action| vec![action]))
+                step(node, UpStep::TurnOff, self.turn_off(node, node.marks.hostkey.as_ref()).map(|action| vec![action]))
             }
             Stage::Off => match this_run.saved.get(&node.server.id) {
                 Some(at) if since(*at, self.sight.now) < UNLISTED => Err(WaitsFor::Saving),
                 Some(_) => Err(WaitsFor::SavedAgain),
-                None => self.step(node, UpStep::CreateImage, self.create_image(node).map(|action| vec![action])),
+                None => step(node, UpStep::CreateImage, self.create_image(node).map(|action| vec![action])),
             },
             Stage::Saving => Err(WaitsFor::Saving),
-            Stage::Saved(image) => self.step(node, UpStep::Seal, Some(vec![self.seal(node, image)])),
+            Stage::Saved(image) => step(node, UpStep::Seal, Some(vec![self.seal(node, image)])),
             Stage::Sealed(_) => self.down(node, Because::Saved),
         }
-    }
-
-    fn step(&self, node: &Node<'_>, step: UpStep, actions: Option<Vec<Action>>) -> Step {
-        let actions = actions.ok_or_else(|| WaitsFor::Person("nobody knows how to reach it".to_owned()))?;
-        let (subject, because) = (Subject::of(node), Because::Next(step));
-        Ok(Some(Chain { subject, verb: Verb::Boot, because, times: Some(node.times()), actions }))
     }
 
     fn up<'u, 'a>(&'u self, node: &'u Node<'a>) -> Option<Up<'u, 'a>> {
@@ -277,4 +271,10 @@ impl Builders<'_> {
         let BackOff { attempt, why, .. } = back_off.clone();
         (self.sight.now < until).then_some(WaitsFor::BackOff { until, attempt, why })
     }
+}
+
+fn step(node: &Node<'_>, step: UpStep, actions: Option<Vec<Action>>) -> Step {
+    let actions = actions.ok_or_else(|| WaitsFor::Person("nobody knows how to reach it".to_owned()))?;
+    let (subject, because) = (Subject::of(node), Because::Next(step));
+    Ok(Some(Chain { subject, verb: Verb::Boot, because, times: Some(node.times()), actions }))
 }
