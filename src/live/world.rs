@@ -172,7 +172,7 @@ impl World for Live {
     fn answer(&self, ask: &Ask) -> Result<Answer, Gap> {
         match ask {
             Ask::Machine(ask) => machine::look(ask, &self.nodepool).map(Answer::Machine),
-            Ask::ScriptLog(_) => Err(unbuilt()),
+            Ask::ScriptLog(ask) => machine::log(ask, &self.nodepool).map(Answer::ScriptLog),
             Ask::Console(provider, server) => self.cloud(provider)?.console(server).map(Answer::Console),
             Ask::Limits(provider) => self.cloud(provider)?.limits().map(Answer::Limits),
             Ask::Flavors(provider) => self.cloud(provider)?.flavors().map(Answer::Flavors),
@@ -184,11 +184,12 @@ impl World for Live {
     }
 
     fn read(&self, object: &Object) -> Result<Fresh, Gap> {
-        let Object { server, agent, floating_ip, image: _ } = object;
+        let Object { server, agent, floating_ip, image } = object;
         let server = server.as_ref().map(|(provider, id)| self.cloud(provider)?.server(id)).transpose()?;
         let agent = agent.as_ref().map(|(target, name)| self.target(target)?.computer(name)).transpose()?;
         let floating_ip = floating_ip.as_ref().map(|(provider, id)| self.cloud(provider)?.floating_ip(id)).transpose()?;
-        Ok(Fresh { server, agent, floating_ip, image: None })
+        let image = image.as_ref().map(|(provider, id)| self.cloud(provider)?.image(id)).transpose()?;
+        Ok(Fresh { server, agent, floating_ip, image })
     }
 
     fn act(&self, act: &Act) -> Result<Done, ActError> {
@@ -212,20 +213,14 @@ impl World for Live {
                 let program = target(&start.target)?.agent_program(start)?;
                 machine::start_agent(start, &program, self.left())
             }
-            Act::TurnOff(_)
-            | Act::CreateImage(_)
-            | Act::MarkImage { .. }
-            | Act::ProtectImage { .. }
-            | Act::RenameImage { .. }
-            | Act::DeleteImage { .. } => Err(unsendable(unbuilt())),
+            Act::TurnOff(off) => machine::turn_off(off, self.left()),
+            Act::CreateImage(create) => cloud(&create.provider)?.create_image(create),
+            Act::MarkImage { provider, image, marks } => cloud(provider)?.mark_image(image, marks),
+            Act::ProtectImage { provider, image, protected } => cloud(provider)?.protect_image(image, *protected),
+            Act::RenameImage { provider, image, name } => cloud(provider)?.rename_image(image, name),
+            Act::DeleteImage { provider, image } => cloud(provider)?.delete_image(image),
         }
     }
-}
-
-/// Snapshots are planned by nobody yet, and made by nobody.
-fn unbuilt() -> Gap {
-    let tried = "a snapshot's step".to_owned();
-    Gap { source: Source::Provider(ProviderName::from("")), tried, answered: "not supported yet".to_owned(), hint: None }
 }
 
 /// A panic in a list's thread is a fault of ours: it goes on in the caller.

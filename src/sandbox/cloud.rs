@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
+use super::disk::Disk;
 use super::faults::{BuildFate, Fate};
 use super::floating::CloudFloatingIp;
+use super::images::CloudImage;
 use super::refusal::Refusal;
 use crate::desired::Family;
-use crate::names::{FlavorId, FloatingIpId, ImageId, NetworkId, ServerId};
+use crate::names::{FlavorId, FloatingIpId, NetworkId, ServerId};
 use crate::observed::marks::MAX_VALUE;
-use crate::observed::{Address, AddressKind, Flavor, Headroom, Image, Network, Quota, Server, ServerStatus};
+use crate::observed::{Address, AddressKind, Flavor, Headroom, Network, Quota, Server, ServerStatus};
 
 #[derive(Debug, Clone)]
 pub struct Cloud {
@@ -20,7 +22,7 @@ pub struct Cloud {
     pub user: String,
     pub user_id: String,
     pub servers: BTreeMap<ServerId, CloudServer>,
-    pub images: Vec<Image>,
+    pub images: Vec<CloudImage>,
     pub flavors: Vec<Flavor>,
     pub networks: Vec<Network>,
     /// Of the networks, those that floating IPs are of.
@@ -57,6 +59,12 @@ pub struct CloudServer {
     pub built_at: Timestamp,
     /// When a server that is being deleted is gone.
     pub gone_at: Option<Timestamp>,
+    /// When Nova sees that its machine is off.
+    pub off_at: Option<Timestamp>,
+    /// Of the image, when it was booted: what a snapshot of it inherits.
+    pub image_properties: BTreeMap<String, String>,
+    /// What its machine begins with.
+    pub disk: Disk,
 }
 
 /// What a create call asks for, names and ids as given.
@@ -96,10 +104,9 @@ impl Cloud {
     /// The checks of `POST /servers`, in Nova's order; what it says yes to.
     pub fn check_create(&self, new: &NewServer) -> Result<(Flavor, Vec<String>), Refusal> {
         check_metadata(&new.metadata, 0)?;
-        let image = self.images.iter().find(|image| image.id.as_str() == new.image);
-        let image = image.ok_or_else(|| Refusal::new(400, "Can not find requested image"))?;
-        if image.status != "active" {
-            return Err(Refusal::new(400, format!("Image {} is not active.", image.id)));
+        let image = self.image(&new.image).ok_or_else(|| Refusal::new(400, "Can not find requested image"))?;
+        if image.seen.status != "active" {
+            return Err(Refusal::new(400, format!("Image {} is not active.", image.seen.id)));
         }
         let flavor = self.flavors.iter().find(|flavor| flavor.id.as_str() == new.flavor);
         let flavor = flavor.ok_or_else(|| Refusal::new(400, format!("Flavor {} could not be found.", new.flavor)))?.clone();
@@ -200,17 +207,23 @@ impl CloudServer {
 
     fn check_metadata_state(&self) -> Result<(), Refusal> {
         self.check_unlocked()?;
-        let id = &self.seen.id;
-        if let Some(task) = &self.seen.task {
-            let said = format!("Cannot 'update_instance_metadata' instance {id} while it is in task_state {task}");
-            return Err(Refusal::new(409, said));
-        }
-        if !self.seen.takes_metadata() {
-            let state = vm_state(&self.seen.status);
-            let said = format!("Cannot 'update_instance_metadata' instance {id} while it is in vm_state {state}");
-            return Err(Refusal::new(409, said));
-        }
-        Ok(())
+        let takes = self.seen.task.is_some() || self.seen.takes_metadata();
+        self.check_state("update_instance_metadata", takes)
+    }
+
+    /// Nova saves a locked server, too.
+    pub(super) fn check_create_image(&self) -> Result<(), Refusal> {
+        use ServerStatus::{Active, Paused, Shutoff, Suspended};
+        self.check_state("createImage", matches!(self.seen.status, Active | Paused | Shutoff | Suspended))
+    }
+
+    fn check_state(&self, what: &str, allowed: bool) -> Result<(), Refusal> {
+        let in_the_way = match &self.seen.task {
+            _ if !allowed => format!("vm_state {}", vm_state(&self.seen.status)),
+            Some(task) => format!("task_state {task}"),
+            None => return Ok(()),
+        };
+        Err(Refusal::new(409, format!("Cannot '{what}' instance {} while it is in {in_the_way}", self.seen.id)))
     }
 
     /// BUILD is over: ACTIVE with addresses, or ERROR.
@@ -269,17 +282,4 @@ pub fn flavor(name: &str, vcpus: u64, ram: u64) -> Flavor {
 
 pub fn network(id: String, name: &str) -> Network {
     Network { id: NetworkId::new(id), name: name.to_owned() }
-}
-
-pub fn image(id: String, name: &str, created: Timestamp, owner: &str) -> Image {
-    Image {
-        id: ImageId::new(id),
-        name: name.to_owned(),
-        status: "active".to_owned(),
-        created,
-        owner: Some(owner.to_owned()),
-        protected: false,
-        size: Some(300 << 20),
-        properties: BTreeMap::new(),
-    }
 }

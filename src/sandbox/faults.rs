@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::names::PoolName;
-use crate::observed::Source;
+use crate::names::{ImageName, PoolName};
+use crate::observed::{Mark, Source};
 use crate::world::ActErrorKind;
 
 /// How long each thing takes, in seconds.
@@ -19,6 +19,11 @@ pub struct Delays {
     pub agent: u32,
     /// From the delete call until Nova answers 404.
     pub delete: u32,
+    /// From a machine's own power-off until Nova shows SHUTOFF: libvirt's event waits 15 s for a reboot to show itself, and
+    /// without events Nova looks every ten minutes.
+    pub off: u32,
+    /// From the createImage call until the image is active.
+    pub save: u32,
     /// A controller's restart: nothing is answered meanwhile.
     pub restart: u32,
     /// Each counted call: with 0, time goes on only by `tick`; else it is a function of the calls alone, however fast a client is.
@@ -27,7 +32,7 @@ pub struct Delays {
 
 impl Default for Delays {
     fn default() -> Self {
-        Self { build: 5, ssh: 8, script: 4, agent: 6, delete: 1, restart: 20, call: 0 }
+        Self { build: 5, ssh: 8, script: 4, agent: 6, delete: 1, off: 3, save: 6, restart: 20, call: 0 }
     }
 }
 
@@ -42,6 +47,10 @@ pub struct Fate {
     pub silent_console: bool,
     pub script: ScriptFate,
     pub agent: AgentFate,
+    /// Told to power off, it stays on.
+    pub never_off: bool,
+    /// Of an image that is made of it.
+    pub save: SaveFate,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +94,21 @@ pub enum AgentFate {
     NeverOnline,
     /// The process ends at once.
     Dies,
+}
+
+/// What becomes of a server that is saved as an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SaveFate {
+    #[default]
+    Saved,
+    /// `queued` for ever: the host that should save it is gone.
+    NeverSaves,
+    /// `saving` for ever: the host went in the middle.
+    Stuck,
+    /// `killed`, as older Glance leaves an upload that broke.
+    Killed,
+    /// Nova deletes what it cannot save.
+    Fails,
 }
 
 /// Whether a dropped call was carried out.
@@ -133,6 +157,8 @@ pub struct Faults {
     pub next_fates: VecDeque<Fate>,
     /// Of all further servers that carry the pool's mark.
     pub pool_fates: BTreeMap<PoolName, Fate>,
+    /// Of all further builders of an image.
+    pub image_fates: BTreeMap<ImageName, Fate>,
     pub act: Vec<ActFault>,
     pub http: Vec<HttpFault>,
     /// Every counted call in words, from the time on that somebody wants them kept.
@@ -223,8 +249,11 @@ impl Faults {
         Some(fault.answer.clone())
     }
 
-    pub(super) fn fate(&mut self, pool: Option<&str>) -> Fate {
-        let of_pool = pool.and_then(|pool| self.pool_fates.get(pool)).cloned();
-        self.next_fates.pop_front().or(of_pool).unwrap_or_default()
+    /// Of a server with these marks.
+    pub(super) fn fate(&mut self, marks: &BTreeMap<String, String>) -> Fate {
+        let marked = |mark: Mark| marks.get(mark.key()).map(String::as_str);
+        let of_pool = marked(Mark::Pool).and_then(|pool| self.pool_fates.get(pool)).cloned();
+        let of_image = marked(Mark::Image).and_then(|image| self.image_fates.get(image)).cloned();
+        self.next_fates.pop_front().or(of_pool).or(of_image).unwrap_or_default()
     }
 }

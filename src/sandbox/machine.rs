@@ -1,21 +1,21 @@
-//! The machines behind the servers: SSH, host keys, scripts by time, the agent's process. Nothing is ever executed.
+//! The machines behind the servers: SSH, host keys, power, the agent's process. Nothing is ever executed.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::faults::{AgentFate, Fate, ScriptFate, SshFate};
-use crate::desired::{Digest, ScriptDir};
-use crate::names::{NodeName, TargetName};
-use crate::observed::{HostKey, MachineFacts, MachineSight, ScriptState, WorkspaceSight};
+use super::disk::Disk;
+use super::faults::{AgentFate, Fate, SshFate};
+use crate::desired::{Clean, Digest};
+use crate::names::{NodeName, ServerId, TargetName};
+use crate::observed::{HostKey, MachineFacts, MachineSight};
 
 #[derive(Debug, Clone)]
 pub struct Machine {
+    pub server: ServerId,
     /// A loopback address of its own.
     pub address: String,
     /// The private host key is made from it.
@@ -26,12 +26,10 @@ pub struct Machine {
     /// When SSH answers after this start.
     pub ssh_at: Timestamp,
     pub fate: Fate,
-    /// /opt/nodepool-scripts; none: nothing was pushed.
-    pub scripts: Option<Arc<ScriptDir>>,
-    pub runs: BTreeMap<Digest, Run>,
+    pub disk: Disk,
     pub agent: Option<Process>,
-    /// What builds left.
-    pub workspace: WorkspaceSight,
+    /// When it is off by itself: it was told to.
+    pub off_at: Option<Timestamp>,
 }
 
 /// What a private host key is made from.
@@ -44,26 +42,12 @@ impl fmt::Debug for KeySeed {
     }
 }
 
-/// A script that was started.
-#[derive(Debug, Clone)]
-pub struct Run {
-    began: Timestamp,
-    /// None: never.
-    ends: Option<Timestamp>,
-    /// None: it leaves no status.
-    status: Option<i32>,
-    output: String,
-}
-
 /// An inbound agent's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     pub target: TargetName,
     pub name: NodeName,
 }
-
-/// How long a script may print for in a report: its last lines.
-const TAIL_LINES: usize = 20;
 
 /// A key's text in OpenSSH's form with the seed's hash for a key: enough as long as nobody connects.
 pub fn text_key(seed: &KeySeed) -> HostKey {
@@ -83,7 +67,7 @@ impl Machine {
     }
 
     /// What one connect shows.
-    pub fn sight(&self, pinned: Option<&HostKey>, script: &Digest, workspace: bool, now: Timestamp) -> MachineSight {
+    pub fn sight(&self, pinned: Option<&HostKey>, run: (&ServerId, &Digest), workspace: bool, now: Timestamp) -> MachineSight {
         if !self.on {
             return MachineSight::NoSsh { why: "connection timed out".to_owned() };
         }
@@ -97,50 +81,27 @@ impl Machine {
         if self.fate.ssh == SshFate::LoginRefused {
             return MachineSight::LoginRefused { key, why: "Permission denied (publickey)".to_owned() };
         }
-        MachineSight::Up { key, facts: pinned.map(|_| self.facts(script, workspace, now)) }
+        MachineSight::Up { key, facts: pinned.map(|_| self.facts(run, workspace, now)) }
     }
 
-    pub fn facts(&self, script: &Digest, workspace: bool, now: Timestamp) -> MachineFacts {
-        let workspace = workspace.then_some(self.workspace);
-        MachineFacts { script: self.script_state(script, now), agent_running: self.agent.is_some(), workspace }
-    }
-
-    pub fn script_state(&self, script: &Digest, now: Timestamp) -> ScriptState {
-        let Some(run) = self.runs.get(script) else { return ScriptState::NotStarted };
-        let lines: Vec<&str> = run.output.lines().collect();
-        let tail = lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).copied().collect::<Vec<_>>().join("\n");
-        if run.ends.is_none_or(|ends| ends > now) {
-            let seconds = u64::try_from(now.duration_since(run.began).as_secs()).unwrap_or_default();
-            return ScriptState::Running { seconds, tail };
+    /// What stands in the state directory of a server: of another one, which a snapshot brought along, nothing that runs.
+    pub fn facts(&self, (server, script): (&ServerId, &Digest), workspace: bool, now: Timestamp) -> MachineFacts {
+        MachineFacts {
+            script: self.disk.script_state(server, script, now),
+            agent_running: self.agent.is_some() && *server == self.server,
+            workspace: workspace.then_some(self.disk.workspace),
         }
-        match run.status {
-            None => ScriptState::Vanished { tail },
-            Some(0) => ScriptState::Passed,
-            Some(status) => ScriptState::Exited { status, tail },
-        }
-    }
-
-    /// The whole log of a script.
-    pub fn script_log(&self, script: &Digest) -> Option<&str> {
-        self.runs.get(script).map(|run| run.output.as_str())
     }
 
     /// False: it was started before and is left alone.
     pub fn start_script(&mut self, digest: &Digest, script: Option<&str>, now: Timestamp, ends: Timestamp) -> bool {
-        if self.runs.contains_key(digest) {
-            return false;
-        }
-        let pushed = |name: &str| self.scripts.as_ref().is_some_and(|dir| dir.files.contains_key(name));
-        let (ends, status, output) = match (script, &self.fate.script) {
-            (None, _) => (Some(now), Some(0), String::new()),
-            (Some(name), _) if !pushed(name) => (Some(now), Some(127), format!("sh: 1: ./{name}: not found")),
-            (Some(_), ScriptFate::Passes) => (Some(ends), Some(0), "all well".to_owned()),
-            (Some(_), ScriptFate::Exits { status, output }) => (Some(ends), Some(*status), output.clone()),
-            (Some(_), ScriptFate::Hangs) => (None, None, "waiting".to_owned()),
-            (Some(_), ScriptFate::Vanishes) => (Some(ends), None, "half way".to_owned()),
-        };
-        self.runs.insert(digest.clone(), Run { began: now, ends, status, output });
-        true
+        self.disk.start_script(&self.server, digest, script, &self.fate.script, (now, ends))
+    }
+
+    /// Cleans, and is off a moment after it has answered.
+    pub fn turn_off(&mut self, clean: &[Clean], off_at: Timestamp) {
+        self.disk.clean(clean);
+        self.off_at = (!self.fate.never_off).then_some(off_at);
     }
 
     /// False: it runs already.
@@ -155,10 +116,8 @@ impl Machine {
     /// Off, or off and on again: processes end, files stay.
     pub fn power(&mut self, on: bool, now: Timestamp, ssh_at: Timestamp) {
         self.agent = None;
-        for run in self.runs.values_mut().filter(|run| run.ends.is_none_or(|ends| ends > now)) {
-            run.ends = Some(now);
-            run.status = None;
-        }
+        self.disk.end_processes(now);
+        self.off_at = None;
         self.on = on;
         self.ssh_at = ssh_at;
     }

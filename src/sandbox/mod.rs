@@ -1,12 +1,15 @@
 //! An in-memory OpenStack, Jenkins and set of machines: for the tests, `poolkeeper demo` and `poolkeeper sandbox`. One state
 //! with a clock of its own; `world` asks it directly, `serve_http` and `serve_ssh` serve it to the real clients.
 
+mod acts;
 pub mod clock;
 pub mod cloud;
 mod connections;
+pub mod disk;
 pub mod faults;
 pub mod floating;
 pub mod generation;
+pub mod images;
 pub mod jenkins;
 mod jenkins_view;
 pub mod machine;
@@ -15,6 +18,7 @@ mod refusal;
 mod remote;
 pub mod serve_http;
 pub mod serve_ssh;
+mod servers;
 pub mod stage;
 mod state;
 mod world;
@@ -29,7 +33,9 @@ use jiff::Timestamp;
 use crate::desired::{Desired, FlavorChoice};
 use crate::names::{ProviderName, TargetName};
 
-pub use faults::{ActFault, AgentFate, BuildFate, Delays, Drop, Fate, HttpFault, HttpFaultAnswer, ScriptFate, SshFate, Stop};
+pub use faults::{
+    ActFault, AgentFate, BuildFate, Delays, Drop, Fate, HttpFault, HttpFaultAnswer, SaveFate, ScriptFate, SshFate, Stop,
+};
 pub use generation::Generation;
 pub use refusal::Refusal;
 pub use state::{Change, KilledBuild, State};

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::Sandbox;
-use super::cloud::{NewServer, flavor, image, network};
+use super::cloud::{NewServer, flavor, network};
 use super::faults::{Delays, Drop, Fate, Stop};
+use super::images::CloudImage;
 use super::jenkins::{Channel, Kind, Node, NodeLauncher, Why};
-use crate::names::{ImageId, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::names::{ImageId, ImageName, NetworkId, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::{Computer, Server, ServerStatus, Source};
 
 impl Sandbox {
@@ -23,6 +24,11 @@ impl Sandbox {
     /// Of all further servers of a pool.
     pub fn pool_fate(&self, pool: &PoolName, fate: Fate) {
         self.with(|state| state.faults.pool_fates.insert(pool.clone(), fate));
+    }
+
+    /// Of all further builders of an image.
+    pub fn image_fate(&self, image: &ImageName, fate: Fate) {
+        self.with(|state| state.faults.image_fates.insert(image.clone(), fate));
     }
 
     /// A service answers nothing until `end_outage`.
@@ -60,9 +66,10 @@ impl Sandbox {
         self.with(|state| {
             let (id, now) = (state.ids.uuid(), state.clock.now());
             let cloud = state.clouds.get_mut(provider)?;
-            let image = image(id, name, now, &cloud.project_id);
-            cloud.images.push(image.clone());
-            Some(image.id)
+            let image = CloudImage::active(id, name, now, &cloud.project_id);
+            let id = image.seen.id.clone();
+            cloud.images.push(image);
+            Some(id)
         })
     }
 

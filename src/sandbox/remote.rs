@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::machine::Process;
 use super::state::State;
 use crate::desired::ScriptDir;
-use crate::live::machine::remote_command::{COMPLETE, RemoteCommand, write_done, write_facts};
+use crate::live::machine::remote_command::{COMPLETE, RemoteCommand, write_done, write_facts, write_log};
 use crate::names::{NodeName, ServerId, TargetName};
 use crate::observed::{MachineFacts, ScriptState};
 use crate::world::Done;
@@ -30,10 +30,9 @@ impl State {
         match command {
             RemoteCommand::Look { server: of, digest, workspace } => {
                 let now = self.clock.now();
-                // The state directory of another server's id is not looked into.
-                let machine = self.machines.get(server).filter(|_| of == server);
+                let machine = self.machines.get(server);
                 let nothing = MachineFacts { script: ScriptState::NotStarted, agent_running: false, workspace: None };
-                let facts = machine.map_or(nothing, |machine| machine.facts(digest, workspace.is_some(), now));
+                let facts = machine.map_or(nothing, |machine| machine.facts((of, digest), workspace.is_some(), now));
                 Printed { text: write_facts(&facts), status: 0 }
             }
             RemoteCommand::Push { .. } => self.run_push(server, stdin),
@@ -50,6 +49,14 @@ impl State {
                 Printed { text: write_done(&Done::Done), status: 0 }
             }
             RemoteCommand::StartAgent { name, .. } => self.run_start_agent(server, name, stdin),
+            RemoteCommand::TurnOff { clean, .. } => match self.turn_off(server, clean) {
+                Ok(()) => Printed { text: write_done(&Done::Done), status: 0 },
+                Err(refusal) => Printed::failed(&refusal.said),
+            },
+            RemoteCommand::ScriptLog { server: of, digest } => {
+                let log = self.machines.get(server).and_then(|machine| machine.disk.script_log(of, digest));
+                Printed { text: write_log(log), status: 0 }
+            }
         }
     }
 
@@ -61,7 +68,7 @@ impl State {
         let name = self.name_of(server);
         let digest = scripts.digest();
         let Some(machine) = self.machines.get_mut(server) else { return Printed::failed("no such machine") };
-        machine.scripts = Some(scripts);
+        machine.disk.scripts = Some(scripts);
         self.log("push-scripts", name, digest.as_str());
         Printed { text: write_done(&Done::Done), status: 0 }
     }
@@ -84,7 +91,7 @@ impl State {
         Printed { text: write_done(&Done::Done), status: 0 }
     }
 
-    fn name_of(&self, server: &ServerId) -> String {
+    pub(super) fn name_of(&self, server: &ServerId) -> String {
         let mut servers = self.clouds.values().filter_map(|cloud| cloud.servers.get(server));
         servers.next().map(|server| server.seen.name.clone()).unwrap_or_default()
     }

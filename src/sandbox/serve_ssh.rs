@@ -221,6 +221,8 @@ fn word(command: &RemoteCommand) -> &'static str {
         RemoteCommand::Push { .. } => "ssh push",
         RemoteCommand::Start { .. } => "ssh start",
         RemoteCommand::StartAgent { .. } => "ssh start-agent",
+        RemoteCommand::TurnOff { .. } => "ssh turn-off",
+        RemoteCommand::ScriptLog { .. } => "ssh script-log",
     }
 }
 
@@ -256,7 +258,9 @@ impl Handler for Guest {
         session.channel_success(channel)?;
         match RemoteCommand::parse(&String::from_utf8_lossy(data)) {
             None => finish(channel, "the sandbox runs nothing but poolkeeper's own commands\n", 127, session),
-            Some(command @ RemoteCommand::Look { .. }) => self.run(channel, &command, b"", session),
+            Some(command @ (RemoteCommand::Look { .. } | RemoteCommand::ScriptLog { .. })) => {
+                self.run(channel, &command, b"", session)
+            }
             Some(command) => {
                 self.running.insert(channel, (command, Vec::new()));
                 Ok(())

@@ -19,7 +19,7 @@ const IMAGE: &str = "debian-12";
 const FLAVOR: &str = "m1.small";
 
 /// Of the machines that a person looks at: as short as lets each step be seen.
-const DELAYS: Delays = Delays { build: 2, ssh: 2, script: 1, agent: 2, delete: 1, restart: 10, call: 0 };
+const DELAYS: Delays = Delays { build: 2, ssh: 2, script: 1, agent: 2, delete: 1, off: 2, save: 3, restart: 10, call: 0 };
 
 /// Serves until it is dropped; the directory stays.
 #[derive(Debug)]

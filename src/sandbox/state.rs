@@ -1,4 +1,4 @@
-//! The whole state, and what happens in it: creates, deletions, and what each second brings.
+//! The whole state, and what each second brings. What happens to servers is `servers`'.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clock::{Clock, Ids};
-use super::cloud::{Cloud, CloudServer, Limits, NewServer, flavor};
-use super::faults::{Delays, Drop, Fate, Faults};
+use super::cloud::{Cloud, Limits, flavor};
+use super::faults::{Delays, Drop, Faults};
 use super::generation::Generation;
 use super::jenkins::{Jenkins, Node};
 use super::machine::{KeySeed, Machine, text_key};
 use super::refusal::Refusal;
 use super::serve_ssh::Doors;
-use crate::names::{ImageId, NodeName, ProviderName, ServerId, TargetName};
-use crate::observed::{Flavor, HostKey, Mark, Server, ServerStatus, WorkspaceSight};
+use crate::names::{NodeName, ProviderName, ServerId, TargetName};
+use crate::observed::{HostKey, Server, WorkspaceSight};
 
 #[derive(Debug)]
 pub struct State {
@@ -126,80 +126,6 @@ impl State {
         self.log.push(Change { at: self.clock.now(), kind, name: name.into(), detail: detail.into() });
     }
 
-    /// `POST /servers`.
-    pub fn create_server(&mut self, provider: &ProviderName, new: NewServer) -> Result<ServerId, Refusal> {
-        let (flavor, networks) = self.cloud(provider)?.check_create(&new)?;
-        let name = new.name.clone();
-        let id = self.insert_server(provider, new, flavor, networks)?;
-        self.log("create-server", name, id.as_str());
-        Ok(id)
-    }
-
-    /// A server that nobody asked the API for, of the first flavor and network.
-    pub(super) fn plant_server(&mut self, provider: &ProviderName, new: NewServer) -> Option<ServerId> {
-        let cloud = self.clouds.get(provider)?;
-        let flavor = cloud.flavors.first()?.clone();
-        let networks = cloud.networks.first().map(|network| network.name.clone()).into_iter().collect();
-        self.insert_server(provider, new, flavor, networks).ok()
-    }
-
-    fn insert_server(
-        &mut self,
-        provider: &ProviderName,
-        new: NewServer,
-        flavor: Flavor,
-        networks: Vec<String>,
-    ) -> Result<ServerId, Refusal> {
-        let id = ServerId::new(self.ids.uuid());
-        let fate = self.faults.fate(new.metadata.get(Mark::Pool.key()).map(String::as_str));
-        let now = self.clock.now();
-        let seen = Server {
-            id: id.clone(),
-            name: new.name,
-            status: ServerStatus::Build,
-            task: Some("scheduling".to_owned()),
-            created: now,
-            updated: Some(now),
-            launched: None,
-            image: (!new.image.is_empty()).then(|| ImageId::new(new.image)),
-            flavor: flavor.name.clone(),
-            addresses: Vec::new(),
-            availability_zone: new.availability_zone.or_else(|| Some("nova".to_owned())),
-            locked: Some(false),
-            metadata: new.metadata,
-            fault: None,
-        };
-        let server = CloudServer {
-            seen,
-            flavor,
-            networks,
-            security_groups: new.security_groups,
-            key_name: new.key_name,
-            config_drive: new.config_drive,
-            user_data: new.user_data,
-            fate,
-            built_at: self.clock.after(self.delays.build),
-            gone_at: None,
-        };
-        self.cloud(provider)?.servers.insert(id.clone(), server);
-        Ok(id)
-    }
-
-    /// `DELETE /servers/ID`.
-    pub fn delete_server(&mut self, provider: &ProviderName, id: &ServerId) -> Result<(), Refusal> {
-        let (now, gone_at) = (self.clock.now(), self.clock.after(self.delays.delete));
-        let cloud = self.cloud(provider)?;
-        if !cloud.delete(id, now, gone_at)? {
-            return Ok(());
-        }
-        let seen = cloud.server(id)?.seen.clone();
-        self.log("delete-server", seen.name.clone(), id.as_str());
-        self.deleted_servers.push(seen);
-        let _machine = self.machines.remove(id);
-        self.drop_dead_channels("DELETE server");
-        Ok(())
-    }
-
     /// `doDelete`.
     pub fn delete_agent(&mut self, target: &TargetName, name: &NodeName) -> Result<(), Refusal> {
         let now = self.clock.now();
@@ -215,42 +141,6 @@ impl State {
         self.killed_builds.extend(killed);
         self.log("delete-agent", name.as_str(), "");
         Ok(())
-    }
-
-    /// All of them or none, and what the server has then.
-    pub fn set_marks(
-        &mut self,
-        provider: &ProviderName,
-        id: &ServerId,
-        items: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
-        let now = self.clock.now();
-        let all = self.cloud(provider)?.set_metadata(id, items, now)?;
-        let detail: Vec<String> = items.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let name = self.server_name(provider, id);
-        self.log("set-marks", name, detail.join(" "));
-        Ok(all)
-    }
-
-    /// Nova takes it in any state, and answers the same when it was so already.
-    pub fn set_lock(&mut self, provider: &ProviderName, id: &ServerId, locked: bool) -> Result<(), Refusal> {
-        self.cloud(provider)?.server(id)?.seen.locked = Some(locked);
-        let name = self.server_name(provider, id);
-        self.log(if locked { "lock" } else { "unlock" }, name, id.as_str());
-        Ok(())
-    }
-
-    pub fn clear_mark(&mut self, provider: &ProviderName, id: &ServerId, key: &str) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        self.cloud(provider)?.delete_metadata(id, key, now)?;
-        let name = self.server_name(provider, id);
-        self.log("clear-mark", name, key);
-        Ok(())
-    }
-
-    fn server_name(&self, provider: &ProviderName, id: &ServerId) -> String {
-        let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
-        server.map(|server| server.seen.name.clone()).unwrap_or_default()
     }
 
     /// `doCreateItem`.
@@ -328,6 +218,8 @@ impl State {
             for id in built {
                 self.finish_build(&provider, &id);
             }
+            self.step_power(&provider);
+            self.step_images(&provider);
             self.drop_ports(&provider, &gone);
             if let Some(cloud) = self.clouds.get_mut(&provider) {
                 cloud.servers.retain(|id, _| !gone.contains(id));
@@ -340,48 +232,15 @@ impl State {
         self.connect_agents();
     }
 
-    fn finish_build(&mut self, provider: &ProviderName, id: &ServerId) {
-        let now = self.clock.now();
-        let Some(fate) = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id)).map(|server| server.fate.clone())
-        else {
-            return;
-        };
-        let address = self.next_address();
-        let shown = (!fate.no_address).then(|| address.clone());
-        if let Some(server) = self.clouds.get_mut(provider).and_then(|cloud| cloud.servers.get_mut(id)) {
-            server.built(shown, now);
-            if server.seen.status == ServerStatus::Active {
-                self.add_machine(id, address, fate);
-            }
-        }
-    }
-
     /// What a build on the node of this name leaves on its machine.
     pub(super) fn leave_in_workspace(&mut self, name: &str) {
         let servers = self.clouds.values().flat_map(|cloud| cloud.servers.values());
         let ids: Vec<ServerId> = servers.filter(|server| server.seen.name == name).map(|server| server.seen.id.clone()).collect();
         for id in ids {
             if let Some(machine) = self.machines.get_mut(&id) {
-                machine.workspace = WorkspaceSight::Used;
+                machine.disk.workspace = WorkspaceSight::Used;
             }
         }
-    }
-
-    pub(super) fn add_machine(&mut self, id: &ServerId, address: String, fate: Fate) {
-        let key_seed = KeySeed(self.ids.bytes());
-        let machine = Machine {
-            address,
-            key_seed,
-            host_key: (self.host_key_of)(&key_seed),
-            on: true,
-            ssh_at: self.clock.after(self.delays.ssh),
-            fate,
-            scripts: None,
-            runs: BTreeMap::new(),
-            agent: None,
-            workspace: WorkspaceSight::Empty,
-        };
-        self.machines.insert(id.clone(), machine);
     }
 
     /// A loopback address of its own for each machine, from 127.10.1.1 on.

@@ -1,5 +1,6 @@
 //! The world's own rules: what time brings, what Nova and Jenkins refuse, what a restart hides.
 
+mod images;
 mod play;
 
 use super::{AgentFate, BuildFate, Delays, Drop, Fate, Generation, Sandbox, ScriptFate};

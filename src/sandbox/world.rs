@@ -1,21 +1,17 @@
 //! The sandbox as the `World` that plans are made and carried out in, without any wire between.
 
 use super::Sandbox;
-use super::cloud::NewServer;
 use super::faults::Drop;
 use super::generation::Generation;
-use super::jenkins::{Node, NodeLauncher, Why};
-use super::machine::Process;
-use super::refusal::Refusal;
+use super::images::CloudImage;
 use super::state::State;
 use crate::desired::{Controller, Desired, Provider};
-use crate::names::{NodeName, ProviderName, TargetName};
+use crate::names::{ProviderName, TargetName};
 use crate::observed::{
-    Account, AgentConfig, Answer, Ask, Fresh, Gap, Image, Lists, MachineSight, Mark, Object, ProviderLists, Source, TargetList,
+    Account, AgentConfig, Answer, Ask, Fresh, Gap, Image, Lists, MachineAsk, MachineSight, Mark, Object, ProviderLists, Source,
+    TargetList,
 };
-use crate::plan::{
-    Act, AgentLauncher, CreateAgent, CreateFloatingIp, CreateServer, Machine, PushScripts, StartAgent, StartScript,
-};
+use crate::plan::{Act, CreateFloatingIp};
 use crate::world::{ActError, ActErrorKind, Done, World};
 
 impl World for Sandbox {
@@ -41,11 +37,6 @@ impl World for Sandbox {
     fn act(&self, act: &Act) -> Result<Done, ActError> {
         self.with(|state| state.act(act))
     }
-}
-
-/// A machine's answer to something that it does not answer.
-fn no_ssh() -> Refusal {
-    Refusal::new(503, "connection refused")
 }
 
 impl State {
@@ -92,7 +83,7 @@ impl State {
         self.seen(Source::Provider(name.clone()), "GET /servers/detail")?;
         let Some(cloud) = self.clouds.get(name) else { return Ok(ProviderLists::default()) };
         let wanted = desired.glance_names();
-        let images = cloud.images.iter().filter(|image| {
+        let images = cloud.images.iter().map(CloudImage::listed).filter(|image| {
             wanted.iter().any(|wanted| *wanted == image.name || *wanted == image.id.as_str())
                 || is_ours(image, &desired.controller)
         });
@@ -104,7 +95,7 @@ impl State {
                 user: cloud.user.clone(),
             },
             servers: cloud.servers.values().map(|server| server.seen.clone()).collect(),
-            images: images.cloned().collect(),
+            images: images.collect(),
             floating_ips: self.list_floating_ips(name, provider.floating_ip_network.is_some()),
         })
     }
@@ -125,13 +116,11 @@ impl State {
                 let now = self.clock.now();
                 let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);
                 Ok(Answer::Machine(match machine {
-                    Some(machine) => machine.sight(ask.pinned.as_ref(), &ask.script, ask.workspace.is_some(), now),
+                    Some(machine) => machine.sight(ask.pinned.as_ref(), (&ask.server, &ask.script), ask.workspace.is_some(), now),
                     None => MachineSight::NoSsh { why: "no route to host".to_owned() },
                 }))
             }
-            Ask::ScriptLog(ask) => Ok(Answer::ScriptLog(
-                self.machines.get(&ask.server).and_then(|machine| machine.script_log(&ask.script)).unwrap_or_default().to_owned(),
-            )),
+            Ask::ScriptLog(ask) => self.answer_log(ask),
             Ask::Console(provider, server) => {
                 let source = Source::Server(provider.clone(), server.clone());
                 self.seen(source, "POST /servers/ID/action os-getConsoleOutput")?;
@@ -166,6 +155,22 @@ impl State {
         }
     }
 
+    fn answer_log(&mut self, ask: &MachineAsk) -> Result<Answer, Gap> {
+        let source = Source::Server(ask.provider.clone(), ask.server.clone());
+        let said = self.faults.outages.get(&source).cloned();
+        let now = self.clock.now();
+        let machine = self.machines.get(&ask.server).filter(|machine| machine.address == ask.login.host);
+        let sight = machine.map(|machine| machine.sight(ask.pinned.as_ref(), (&ask.server, &ask.script), false, now));
+        let log = machine.and_then(|machine| machine.disk.script_log(&ask.server, &ask.script)).unwrap_or_default();
+        match (said, sight) {
+            (None, Some(MachineSight::Up { .. })) => Ok(Answer::ScriptLog(log.to_owned())),
+            (said, _) => {
+                let answered = said.unwrap_or_else(|| "connection refused".to_owned());
+                Err(Gap { source, tried: "ssh".to_owned(), answered, hint: None })
+            }
+        }
+    }
+
     fn read(&mut self, object: &Object) -> Result<Fresh, Gap> {
         let mut fresh = Fresh::default();
         self.read_floating_ip(object, &mut fresh)?;
@@ -173,6 +178,11 @@ impl State {
             self.seen(Source::Server(provider.clone(), id.clone()), "GET /servers/ID")?;
             let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
             fresh.server = Some(server.map(|server| server.seen.clone()));
+        }
+        if let Some((provider, id)) = &object.image {
+            self.seen(Source::Provider(provider.clone()), "GET /images/ID")?;
+            let image = self.clouds.get(provider).and_then(|cloud| cloud.image(id.as_str()));
+            fresh.image = Some(image.map(CloudImage::listed));
         }
         if let Some((target, name)) = &object.agent {
             self.seen(Source::Target(target.clone()), "GET /computer/NAME/api/json")?;
@@ -219,115 +229,10 @@ impl State {
         }
         done
     }
-
-    fn perform(&mut self, act: &Act) -> Result<Done, Refusal> {
-        match act {
-            Act::CreateServer(create) => self.create_server(&create.provider, new_server(create)).map(Done::Accepted),
-            Act::SetMarks { provider, server, marks } => {
-                let items = marks.iter().map(|(mark, value)| (mark.key().to_owned(), value.clone())).collect();
-                self.set_marks(provider, server, &items).map(|_| Done::Done)
-            }
-            Act::ClearMark { provider, server, mark } => match self.clear_mark(provider, server, mark.key()) {
-                Err(refusal) if refusal.status == 404 && refusal.said.starts_with("Metadata") => Ok(Done::Already),
-                other => other.map(|()| Done::Done),
-            },
-            Act::Unlock { provider, server } => self.set_lock(provider, server, false).map(|()| Done::Done),
-            Act::DeleteServer { provider, server } => already_when_gone(self.delete_server(provider, server)),
-            Act::CreateFloatingIp(create) => self.perform_floating_ip(create),
-            Act::DeleteFloatingIp { provider, id } => already_when_gone(self.delete_floating_ip(provider, id)),
-            Act::PushScripts(push) => self.push_scripts(push),
-            Act::StartScript(start) => self.start_script(start),
-            Act::CreateAgent(create) => self.create_agent(&create.target, new_node(create)).map(|()| Done::Done),
-            Act::MarkOffline { target, name, message } => self.mark_offline(target, name, message),
-            Act::LiftMark { target, name } => self.lift_mark(target, name),
-            Act::DeleteAgent { target, name } => already_when_gone(self.delete_agent(target, name)),
-            Act::StartAgent(start) => self.start_agent(start),
-            Act::TurnOff(_)
-            | Act::CreateImage(_)
-            | Act::MarkImage { .. }
-            | Act::ProtectImage { .. }
-            | Act::RenameImage { .. }
-            | Act::DeleteImage { .. } => Err(Refusal::new(501, "not supported yet")),
-        }
-    }
-
-    /// The machine of an action, reached with its pinned key.
-    fn reach(&mut self, on: &Machine) -> Result<&mut super::machine::Machine, Refusal> {
-        let now = self.clock.now();
-        let machine = self.machines.get_mut(&on.server).filter(|machine| machine.address == on.login.host);
-        let machine = machine.ok_or_else(no_ssh)?;
-        match machine.sight(Some(&on.pinned), &crate::desired::Digest::of::<&[u8]>(&[]), false, now) {
-            MachineSight::Up { .. } => Ok(machine),
-            MachineSight::NoSsh { why } => Err(Refusal::new(503, why)),
-            MachineSight::OtherKey { key } => Err(Refusal::new(495, format!("another host key answered: {key}"))),
-            MachineSight::LoginRefused { why, .. } => Err(Refusal::new(495, why)),
-        }
-    }
-
-    fn push_scripts(&mut self, push: &PushScripts) -> Result<Done, Refusal> {
-        let machine = self.reach(&push.machine)?;
-        machine.scripts = Some(push.scripts.clone());
-        self.log("push-scripts", push.node.hostname.as_str(), push.scripts.digest().as_str());
-        Ok(Done::Done)
-    }
-
-    fn start_script(&mut self, start: &StartScript) -> Result<Done, Refusal> {
-        let (now, ends) = (self.clock.now(), self.clock.after(self.delays.script));
-        let machine = self.reach(&start.machine)?;
-        if !machine.start_script(&start.digest, start.script.as_deref(), now, ends) {
-            return Ok(Done::Already);
-        }
-        self.log("start-script", start.hostname.as_str(), start.digest.as_str());
-        Ok(Done::Done)
-    }
-
-    fn start_agent(&mut self, start: &StartAgent) -> Result<Done, Refusal> {
-        // Its secret is read first.
-        self.target(&start.target)?.node(start.name.as_str())?;
-        let process = Process { target: start.target.clone(), name: start.name.clone() };
-        if !self.reach(&start.machine)?.start_agent(process) {
-            return Ok(Done::Already);
-        }
-        self.log("start-agent", start.name.as_str(), "");
-        Ok(Done::Done)
-    }
-
-    fn mark_offline(&mut self, target: &TargetName, name: &NodeName, message: &str) -> Result<Done, Refusal> {
-        let now = self.clock.now();
-        let jenkins = self.target(target)?;
-        let user = jenkins.user.clone();
-        let node = jenkins.node(name.as_str())?;
-        if node.marked {
-            return Ok(Done::Already);
-        }
-        node.set_mark(now, Why::User { user, message: message.to_owned() });
-        self.log("mark-offline", name.as_str(), message);
-        Ok(Done::Done)
-    }
-}
-
-impl State {
-    fn lift_mark(&mut self, target: &TargetName, name: &NodeName) -> Result<Done, Refusal> {
-        let node = self.target(target)?.node(name.as_str())?;
-        if !node.marked {
-            return Ok(Done::Already);
-        }
-        node.unmark();
-        self.log("lift-mark", name.as_str(), "");
-        Ok(Done::Done)
-    }
 }
 
 fn is_ours(image: &Image, controller: &Controller) -> bool {
     image.properties.get(Mark::Controller.key()).map(String::as_str) == Some(controller.id.as_str())
-}
-
-fn already_when_gone(result: Result<(), Refusal>) -> Result<Done, Refusal> {
-    match result {
-        Ok(()) => Ok(Done::Done),
-        Err(refusal) if refusal.status == 404 => Ok(Done::Already),
-        Err(refusal) => Err(refusal),
-    }
 }
 
 /// Whose outage stops an action; none: SSH, which has its own answers.
@@ -353,33 +258,4 @@ fn source_of(act: &Act) -> Option<Source> {
         | Act::DeleteImage { provider, .. } => Some(Source::Provider(provider.clone())),
         Act::PushScripts(_) | Act::StartScript(_) | Act::TurnOff(_) => None,
     }
-}
-
-fn new_server(create: &CreateServer) -> NewServer {
-    NewServer {
-        name: create.name.as_str().to_owned(),
-        image: create.image.as_str().to_owned(),
-        flavor: create.flavor.as_str().to_owned(),
-        networks: create.networks.iter().map(|network| network.as_str().to_owned()).collect(),
-        security_groups: create.security_groups.clone(),
-        availability_zone: create.availability_zone.clone(),
-        key_name: create.key_name.clone(),
-        config_drive: create.config_drive,
-        user_data: create.user_data.as_ref().map(|data| data.expose().into()),
-        metadata: create.marks.iter().map(|(mark, value)| (mark.key().to_owned(), value.clone())).collect(),
-    }
-}
-
-fn new_node(create: &CreateAgent) -> Node {
-    let launcher = match &create.launcher {
-        AgentLauncher::Ssh { host, .. } => NodeLauncher::Ssh { host: host.clone() },
-        AgentLauncher::Inbound => NodeLauncher::Inbound,
-    };
-    let mut node = Node::new(create.name.clone(), launcher);
-    node.description.clone_from(&create.description);
-    node.executors = create.executors;
-    node.remote_fs.clone_from(&create.remote_fs);
-    node.labels.clone_from(&create.labels);
-    node.mode = create.mode;
-    node
 }

@@ -30,6 +30,7 @@ mod openstack;
 mod openstack_calls;
 mod openstack_clouds;
 mod openstack_floating;
+mod openstack_images;
 #[cfg(feature = "sandbox")]
 mod progress;
 #[cfg(feature = "sandbox")]

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poolkeeper::desired::{AgentMode, Digest, Provider, ScriptDir, Target};
+use poolkeeper::desired::{AgentMode, Clean, Digest, Provider, ScriptDir, Target};
 use poolkeeper::live::http::{Patience, install_tls_provider};
 use poolkeeper::live::jenkins::Jenkins;
 use poolkeeper::live::machine;
 use poolkeeper::live::openstack::clouds_yaml::CloudsEnv;
 use poolkeeper::live::openstack::{Cloud, Surroundings};
 use poolkeeper::names::{FlavorId, NetworkId, NodeName, PoolName, ProviderName, Purpose, ServerId, TargetName};
-use poolkeeper::observed::{HostKey, Login, MachineAsk, MachineSight, Mark, ScriptState, ServerStatus};
-use poolkeeper::plan::{AgentLauncher, CreateAgent, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript};
+use poolkeeper::observed::{HostKey, ImageMark, Login, MachineAsk, MachineSight, Mark, ScriptState, ServerStatus};
+use poolkeeper::plan::{
+    AgentLauncher, CreateAgent, CreateImage, CreateServer, Machine, NodeFiles, PushScripts, StartAgent, StartScript, TurnOff,
+};
 use poolkeeper::sandbox::serve_http::HttpServer;
 use poolkeeper::sandbox::serve_ssh::SshServer;
 use poolkeeper::sandbox::{Drop, Fate, Generation, Sandbox, SshFate};
@@ -282,4 +284,52 @@ fn a_call_that_is_dropped_is_unanswered_and_may_be_done() {
         assert_eq!(wire.lists().servers.len(), servers, "{drop:?}");
         assert!(wire.lists().servers.iter().all(|server| server.status == ServerStatus::Build));
     }
+}
+
+#[test]
+fn a_builder_becomes_an_image_over_the_wire() {
+    let wire = wire(Generation::J2_462);
+    let id = wire.launch();
+    wire.world.tick(20);
+    let MachineSight::Up { key, .. } = wire.look(&id, None) else { panic!("no SSH") };
+    let (provider, login) = (ProviderName::from(PROVIDER), wire.login(&id));
+    let on = Machine { provider: provider.clone(), server: id.clone(), login: login.clone(), pinned: key.clone() };
+    prepare(&wire, &on);
+    let ask = MachineAsk {
+        provider: provider.clone(),
+        server: id.clone(),
+        login,
+        pinned: Some(key),
+        script: digest(),
+        workspace: None,
+    };
+    assert_eq!(machine::log(&ask, &BTreeMap::new()).as_deref(), Ok("all well"));
+
+    let off = TurnOff { machine: on, clean: vec![Clean::HostKeys] };
+    assert_eq!(machine::turn_off(&off, Duration::from_secs(30)), Ok(Done::Done));
+    wire.world.tick(3);
+    assert_eq!(wire.world.server(&provider, &id).map(|server| server.status), Some(ServerStatus::Shutoff));
+    assert!(machine::log(&ask, &BTreeMap::new()).is_err(), "nobody answers any more");
+
+    let marks = BTreeMap::from([(ImageMark::Controller, "contint".to_owned()), (ImageMark::Itself, String::new())]);
+    let create = CreateImage { provider, server: id, name: NodeName::from("snap"), marks, properties: BTreeMap::new() };
+    assert_eq!(wire.cloud.create_image(&create), Ok(Done::Done));
+    let refused = wire.cloud.create_image(&create).expect_err("it is being saved");
+    assert_eq!(refused.kind, ActErrorKind::NotNow, "{refused}");
+    let snap = || wire.lists().images.into_iter().find(|image| image.name == "snap").expect("ours is listed");
+    let image = snap();
+    assert_eq!((image.status.as_str(), image.size), ("queued", None));
+    wire.world.tick(6);
+    let itself = BTreeMap::from([(ImageMark::Itself, image.id.to_string())]);
+    assert_eq!(wire.cloud.mark_image(&image.id, &itself), Ok(Done::Done));
+    assert_eq!(wire.cloud.rename_image(&image.id, "snap"), Ok(Done::Done));
+    assert_eq!(wire.cloud.protect_image(&image.id, true), Ok(Done::Done));
+    let sealed = wire.cloud.image(&image.id).expect("an answer").expect("an image");
+    assert_eq!((sealed.status.as_str(), sealed.protected), ("active", true));
+    assert_eq!(sealed.properties.get("poolkeeper_self"), Some(&image.id.to_string()));
+    let refused = wire.cloud.delete_image(&image.id).expect_err("it is protected");
+    assert_eq!(refused.kind, ActErrorKind::Refused);
+    assert_eq!(wire.cloud.protect_image(&image.id, false), Ok(Done::Done));
+    assert_eq!(wire.cloud.delete_image(&image.id), Ok(Done::Done));
+    assert_eq!((wire.cloud.delete_image(&image.id), wire.cloud.image(&image.id)), (Ok(Done::Already), Ok(None)));
 }

@@ -45,7 +45,7 @@ pub(crate) struct Served {
 
 /// Time goes on by calls alone, and each thing takes so long that the very next look shows it: a run never waits, and the
 /// same run makes the same calls.
-const DELAYS: Delays = Delays { build: 1, ssh: 0, script: 1, agent: 0, delete: 1, restart: 10, call: 1 };
+const DELAYS: Delays = Delays { build: 1, ssh: 0, script: 1, agent: 0, delete: 1, off: 1, save: 1, restart: 10, call: 1 };
 
 impl Served {
     pub(crate) fn new(shape: Shape) -> Self {

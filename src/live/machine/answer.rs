@@ -32,7 +32,17 @@ pub fn read_facts(output: &str) -> Option<MachineFacts> {
     Some(MachineFacts { script, agent_running: value("agent")? == "running", workspace })
 }
 
-/// The answer to `Push`, `Start` and `StartAgent`; none when it is not whole.
+/// The answer to `ScriptLog`: empty when the script was not started; none when it is no answer.
+pub fn read_log(output: &str) -> Option<String> {
+    // A login shell may print before it, and a script may print our own word.
+    let not_started = || output.lines().any(|line| line == "poolkeeper:not-started").then(String::new);
+    match output.split_once("poolkeeper:log\n") {
+        Some((_, log)) => Some(readable(log)),
+        None => not_started(),
+    }
+}
+
+/// The answer to the commands that change something; none when it is not whole.
 pub fn read_done(output: &str) -> Option<Done> {
     output.lines().find_map(|line| match line.strip_prefix(ANSWER)? {
         "started" => Some(Done::Done),
@@ -58,6 +68,11 @@ pub fn write_facts(facts: &MachineFacts) -> String {
         Some(WorkspaceSight::Used) => "poolkeeper:workspace=used\n",
     };
     format!("{ANSWER}script={state}\n{more}{ANSWER}agent={agent}\n{workspace}{ANSWER}tail\n{tail}")
+}
+
+/// What `ScriptLog` prints: `read_log` reads it back. None: the script was not started.
+pub fn write_log(log: Option<&str>) -> String {
+    log.map_or_else(|| format!("{ANSWER}not-started\n"), |log| format!("{ANSWER}log\n{log}"))
 }
 
 /// What the others print: `read_done` reads it back.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::private_key;
-use super::remote_command::{RemoteCommand, agent_dir, read_done, read_facts, readable};
+use super::remote_command::{LOG_BYTES, RemoteCommand, agent_dir, read_done, read_facts, read_log, readable};
 use super::session::{NoSession, Peer, Session};
 use super::streams;
 use crate::names::short;
 use crate::observed::{Gap, HostKey, Login, MachineAsk, MachineFacts, MachineSight, Source};
-use crate::plan::{Machine, PushScripts, StartAgent, StartScript};
+use crate::plan::{Machine, PushScripts, StartAgent, StartScript, TurnOff};
 use crate::world::{ActError, ActErrorKind, Done};
 
 /// Of one connection of a look, all of it. A machine that is up answers within a second; one that swaps or whose network
@@ -22,16 +22,14 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Of one connection of an act. The longest is a push to a slow machine: an RSA key takes several seconds there.
 const ACT: Duration = Duration::from_secs(60);
 
+/// Longest answer that is kept (bytes): answers are small, and a tail is cut on the machine.
+const ANSWER: u64 = 64 * 1024;
+
 /// Looks at a machine: each user of the list has a connection of its own, for OpenSSH's server ends one whose user changes.
 ///
 /// `secrets`: what scripts were given; a script that prints one does not get it into a mark, a plan or a log.
 pub fn look(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Result<MachineSight, Gap> {
-    let gap = |answered: String, hint: &str| Gap {
-        source: Source::Server(ask.provider.clone(), ask.server.clone()),
-        tried: format!("SSH to {}:{}", ask.login.host, ask.login.port),
-        answered,
-        hint: Some(hint.to_owned()),
-    };
+    let gap = |answered, hint: &str| gap(ask, answered, hint);
     let private_key = private_key(&ask.login).map_err(|why| gap(why, PRIVATE_KEY_HINT))?;
     let command =
         RemoteCommand::Look { server: ask.server.clone(), digest: ask.script.clone(), workspace: ask.workspace.clone() };
@@ -51,7 +49,7 @@ pub fn look(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Resul
         if ask.pinned.is_none() {
             return Ok(MachineSight::Up { key, facts: None });
         }
-        match session.run(&command.render(), b"") {
+        match session.run(&command.render(), b"", ANSWER) {
             Ok(output) => {
                 let Some(facts) = read_facts(&output.text).filter(|_| output.status == 0) else {
                     // Images for clouds let root in and only say `Please login as the user "debian"`.
@@ -71,6 +69,52 @@ pub fn look(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Resul
     }
 }
 
+fn gap(ask: &MachineAsk, answered: String, hint: &str) -> Gap {
+    Gap {
+        source: Source::Server(ask.provider.clone(), ask.server.clone()),
+        tried: format!("SSH to {}:{}", ask.login.host, ask.login.port),
+        answered,
+        hint: Some(hint.to_owned()),
+    }
+}
+
+/// The whole output of a script, without what it was given as a secret. Empty: it was not started.
+pub fn log(ask: &MachineAsk, secrets: &BTreeMap<String, SecretString>) -> Result<String, Gap> {
+    let gap = |answered, hint: &str| gap(ask, answered, hint);
+    let private_key = private_key(&ask.login).map_err(|why| gap(why, PRIVATE_KEY_HINT))?;
+    let Some(pinned) = &ask.pinned else {
+        return Err(gap(
+            "its host key is not known yet".to_owned(),
+            "nothing is run on it before the key is pinned: wait a pass",
+        ));
+    };
+    let command = RemoteCommand::ScriptLog { server: ask.server.clone(), digest: ask.script.clone() };
+    let mut whys = Vec::new();
+    for username in &ask.login.usernames {
+        let session = match Session::open(peer(&ask.login, username, &private_key, Some(pinned)), ACT) {
+            Ok(session) => session,
+            Err(NoSession::LoginRefused(_, why)) => {
+                whys.push(why);
+                continue;
+            }
+            Err(NoSession::NoSsh(why)) => return Err(gap(why, NO_SSH_HINT)),
+            Err(NoSession::OtherKey(key)) => {
+                let said = format!("another SSH host key than the pinned one answered: {key}; nothing was sent");
+                return Err(gap(said, NO_SSH_HINT));
+            }
+            Err(NoSession::PrivateKey(why)) => return Err(gap(unusable(&ask.login, &why), PRIVATE_KEY_HINT)),
+        };
+        // What a login shell prints before it has room, too.
+        let longest = u64::from(LOG_BYTES) + ANSWER;
+        let output = session.run(&command.render(), b"", longest).map_err(|why| gap(why, NO_SSH_HINT))?;
+        if let Some(log) = read_log(&output.text).filter(|_| output.status == 0) {
+            return Ok(without(&log, secrets));
+        }
+        whys.push(format!("{username}: {}", last_lines(&without(&output.text, secrets), output.status)));
+    }
+    Err(gap(whys.join("; "), LOGIN_HINT))
+}
+
 /// Puts the scripts and nodepool's files in their places. `left`: until the run's deadline.
 pub fn push(push: &PushScripts, left: Duration) -> Result<Done, ActError> {
     let stdin = streams::push(push).map_err(|error| {
@@ -81,9 +125,12 @@ pub fn push(push: &PushScripts, left: Duration) -> Result<Done, ActError> {
     run("push scripts", &push.machine, &command, &stdin, left)
 }
 
-/// Starts a script that was never started before. `environment`: its variables, `NODEPOOL_*` among them.
-pub fn start(start: &StartScript, environment: &BTreeMap<String, SecretString>, left: Duration) -> Result<Done, ActError> {
-    let stdin = streams::environment(environment).map_err(|why| {
+/// Starts a script that was never started before. `nodepool`: `NODEPOOL_*` of our own environment; the desired state's own
+/// variables stand above them, as nodepool had it.
+pub fn start(start: &StartScript, nodepool: &BTreeMap<String, SecretString>, left: Duration) -> Result<Done, ActError> {
+    let mut environment = nodepool.clone();
+    environment.extend(start.env.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone()))));
+    let stdin = streams::environment(&environment).map_err(|why| {
         refused(tried("start script", &start.machine), why, "check NODEPOOL_* in the environment, and `env` of the image")
     })?;
     let command = RemoteCommand::Start {
@@ -93,6 +140,12 @@ pub fn start(start: &StartScript, environment: &BTreeMap<String, SecretString>, 
         script: start.script.clone(),
     };
     run("start script", &start.machine, &command, &stdin, left)
+}
+
+/// Cleans a machine, and powers it off a moment after its answer.
+pub fn turn_off(off: &TurnOff, left: Duration) -> Result<Done, ActError> {
+    let command = RemoteCommand::TurnOff { server: off.machine.server.clone(), clean: off.clean.clone() };
+    run("turn off", &off.machine, &command, b"", left)
 }
 
 /// What an inbound agent is started with: `jenkins` makes it, by what the controller serves.
@@ -166,7 +219,7 @@ fn run(what: &str, machine: &Machine, command: &RemoteCommand, stdin: &[u8], lef
                 return Err(refused(tried(), unusable(&machine.login, &why), PRIVATE_KEY_HINT));
             }
         };
-        let output = session.run(&command.render(), stdin).map_err(|why| later(ActErrorKind::Unanswered, why))?;
+        let output = session.run(&command.render(), stdin, ANSWER).map_err(|why| later(ActErrorKind::Unanswered, why))?;
         if let Some(done) = read_done(&output.text).filter(|_| output.status == 0) {
             return Ok(done);
         }
@@ -181,6 +234,8 @@ const NEEDS_HINT: &str = "the machine needs a POSIX sh, tar, setsid and ssh-keyg
                           without a password";
 
 const LOGIN_HINT: &str = "the machine must know the public key of `private-key`: by the provider's `key-name`, or in the image";
+
+const NO_SSH_HINT: &str = "is it up? A machine that is off shows nothing any more";
 
 const PRIVATE_KEY_HINT: &str = "`private-key` names an OpenSSH or PEM file without a passphrase that this user can read";
 

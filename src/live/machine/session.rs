@@ -18,9 +18,6 @@ const ERROR_FILE: ErrorCode = ErrorCode::Session(-16);
 /// that begins with `Waiting for`.
 const REFUSED: [ErrorCode; 2] = [ErrorCode::Session(-18), ErrorCode::Session(-19)];
 
-/// Longest output that is kept (bytes): answers are small, and a tail is cut on the machine.
-const MAX_OUTPUT: u64 = 64 * 1024;
-
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSession {
@@ -92,8 +89,9 @@ impl Session {
         }
     }
 
-    /// Runs one command line with this stdin. The error says what ended the connection.
-    pub fn run(&self, command: &str, stdin: &[u8]) -> Result<Output, String> {
+    /// Runs one command line with this stdin, and keeps at most `longest` bytes of its output. The error says what ended the
+    /// connection.
+    pub fn run(&self, command: &str, stdin: &[u8], longest: u64) -> Result<Output, String> {
         let why = |error: &ssh2::Error| self.guard.why("command", error);
         let mut channel = self.inner.channel_session().map_err(|error| why(&error))?;
         channel.handle_extended_data(ExtendedData::Merge).map_err(|error| why(&error))?;
@@ -102,7 +100,7 @@ impl Session {
         let written = channel.write_all(stdin).and_then(|()| channel.flush());
         let ended = channel.send_eof();
         let mut output = Vec::new();
-        let read = std::io::Read::by_ref(&mut channel).take(MAX_OUTPUT).read_to_end(&mut output);
+        let read = std::io::Read::by_ref(&mut channel).take(longest).read_to_end(&mut output);
         if let Err(error) = read {
             return Err(self.guard.said("command", &error.to_string()));
         }

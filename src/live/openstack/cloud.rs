@@ -10,11 +10,11 @@ use super::service::{Clock, Session};
 use super::{glance, neutron, nova};
 use crate::desired::Provider;
 use crate::live::http::{Client, Options, Patience};
-use crate::names::{ControllerId, FloatingIpId, ProviderName, ServerId};
+use crate::names::{ControllerId, FloatingIpId, ImageId, ProviderName, ServerId};
 use crate::observed::{
-    Account, Flavor, FloatingIp, Gap, Mark, Network, Port, ProviderLists, Quota, Server, ServerStatus, Source,
+    Account, Flavor, FloatingIp, Gap, Image, ImageMark, Mark, Network, Port, ProviderLists, Quota, Server, ServerStatus, Source,
 };
-use crate::plan::{CreateFloatingIp, CreateServer};
+use crate::plan::{CreateFloatingIp, CreateImage, CreateServer};
 use crate::world::{ActError, Done};
 
 /// How many servers in ERROR are asked for their fault at each look: more than a few at a time failed for the same reason, and
@@ -179,6 +179,31 @@ impl Cloud {
 
     pub fn delete_server(&self, id: &ServerId) -> Result<Done, ActError> {
         nova::delete(&self.session, id).map_err(|error| self.act_error(error))
+    }
+
+    /// An image as it is now; none: Glance says that it is not there.
+    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Gap> {
+        glance::one(&self.session, id).map_err(|error| self.gap(error))
+    }
+
+    pub fn create_image(&self, wanted: &CreateImage) -> Result<Done, ActError> {
+        nova::create_image(&self.session, wanted).map_err(|error| self.act_error(error))
+    }
+
+    pub fn mark_image(&self, id: &ImageId, marks: &BTreeMap<ImageMark, String>) -> Result<Done, ActError> {
+        glance::mark(&self.session, id, marks).map_err(|error| self.act_error(error))
+    }
+
+    pub fn protect_image(&self, id: &ImageId, protected: bool) -> Result<Done, ActError> {
+        glance::protect(&self.session, id, protected).map_err(|error| self.act_error(error))
+    }
+
+    pub fn rename_image(&self, id: &ImageId, name: &str) -> Result<Done, ActError> {
+        glance::rename(&self.session, id, name).map_err(|error| self.act_error(error))
+    }
+
+    pub fn delete_image(&self, id: &ImageId) -> Result<Done, ActError> {
+        glance::delete(&self.session, id).map_err(|error| self.act_error(error))
     }
 
     fn gap(&self, error: CallError) -> Gap {

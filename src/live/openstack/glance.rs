@@ -1,18 +1,19 @@
-//! The calls to Glance: our images, and those that are named by the desired state.
+//! The calls to Glance: our images, those that are named by the desired state, and changes of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::auth::Service;
 use super::fault::{self, CallError};
 use super::nova_json::time;
 use super::service::Session;
-use crate::live::http::Request;
+use crate::live::http::{Method, Request, Response};
 use crate::names::{ControllerId, ImageId};
-use crate::observed::{Image, Mark};
+use crate::observed::{Image, ImageMark};
+use crate::world::Done;
 
 /// Glance's own default maximum (`api_limit_max`); without a limit a page has 25.
 const PAGE: usize = 1000;
@@ -59,7 +60,7 @@ pub(super) fn images(session: &Session, names: &[&str], controller: &ControllerI
 
 /// Glance's filters are joined by and, so that each set of images is a call of its own.
 fn filters(names: &[&str], controller: &ControllerId) -> Vec<String> {
-    let mut filters = vec![format!("{}={}", Mark::Controller.key(), encoded(controller.as_str()))];
+    let mut filters = vec![format!("{}={}", ImageMark::Controller.key(), encoded(controller.as_str()))];
     // Glance keeps the backslash of a quoted `"`: such a name can only be asked for alone (glance/common/utils.py,
     // `split_filter_value_for_quotes`).
     let (odd, plain): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains(['"', '\\']));
@@ -110,6 +111,72 @@ fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {
         }
     }
     Err(fault::setup("GET /images", format!("the list has no end: {MAX_PAGES} pages")))
+}
+
+/// One image as it is now; none: Glance says that it is not there.
+pub(super) fn one(session: &Session, id: &ImageId) -> Result<Option<Image>, CallError> {
+    let (tried, response) = session.call(Service::Image, &format!("/images/{id}"), Request::get)?;
+    if is_gone(&response, id) {
+        return Ok(None);
+    }
+    read(&tried, &response).map(Some)
+}
+
+fn read(tried: &str, response: &Response) -> Result<Image, CallError> {
+    if !response.is_success() {
+        return Err(fault::refused(tried, response));
+    }
+    let body: ImageBody = response.json().map_err(|said| fault::foreign(tried, response, &said))?;
+    image(body).map_err(|said| fault::unreadable(tried, response, &said))
+}
+
+/// Glance itself says that this image is not there: in JSON, or on a page of HTML before Rocky. A proxy's 404 names no image.
+fn is_gone(response: &Response, id: &ImageId) -> bool {
+    let said = response.text();
+    let words = [format!("No image found with ID {id}"), format!("Failed to find image {id}")];
+    response.status == 404 && words.iter().any(|words| said.contains(words.as_str()))
+}
+
+/// One request for all of them, read back: Glance takes all or none, and answers with what it saved.
+pub(super) fn mark(session: &Session, id: &ImageId, marks: &BTreeMap<ImageMark, String>) -> Result<Done, CallError> {
+    // `add` takes a property that is there, too.
+    let changes = marks.iter().map(|(mark, value)| json!({"op": "add", "path": format!("/{mark}"), "value": value}));
+    let (tried, response) = patch(session, id, &changes.collect())?;
+    let saved = read(&tried, &response)?.properties;
+    match marks.iter().find(|(mark, value)| saved.get(mark.key()) != Some(value)) {
+        Some((mark, _)) => Err(fault::unreadable(&tried, &response, &format!("{mark} is not in what Glance saved"))),
+        None => Ok(Done::Done),
+    }
+}
+
+pub(super) fn protect(session: &Session, id: &ImageId, protected: bool) -> Result<Done, CallError> {
+    let changes = json!([{"op": "replace", "path": "/protected", "value": protected}]);
+    let (tried, response) = patch(session, id, &changes)?;
+    read(&tried, &response).map(|_| Done::Done)
+}
+
+pub(super) fn rename(session: &Session, id: &ImageId, name: &str) -> Result<Done, CallError> {
+    let changes = json!([{"op": "replace", "path": "/name", "value": name}]);
+    let (tried, response) = patch(session, id, &changes)?;
+    read(&tried, &response).map(|_| Done::Done)
+}
+
+/// Twice is as good as once.
+fn patch(session: &Session, id: &ImageId, changes: &Value) -> Result<(String, Response), CallError> {
+    let body = changes.to_string().into_bytes();
+    let ask = |url| Request::new(Method::Patch, url).bytes(JSON_PATCH, body.clone()).idempotent();
+    session.call(Service::Image, &format!("/images/{id}"), ask)
+}
+
+/// Operations as objects with `op`, `path` and `value`.
+const JSON_PATCH: &str = "application/openstack-images-v2.1-json-patch";
+
+pub(super) fn delete(session: &Session, id: &ImageId) -> Result<Done, CallError> {
+    let (tried, response) = session.call(Service::Image, &format!("/images/{id}"), |url| Request::delete(url).idempotent())?;
+    if is_gone(&response, id) {
+        return Ok(Done::Already);
+    }
+    if response.is_success() { Ok(Done::Done) } else { Err(fault::refused(&tried, &response)) }
 }
 
 fn image(body: ImageBody) -> Result<Image, String> {

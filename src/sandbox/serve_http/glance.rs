@@ -1,12 +1,12 @@
-//! Glance v2: versions, the list with filters and pages, one image.
+//! Glance v2: versions, the list with filters and pages, one image, its changes and its deletion. The rules are `images`'.
 
 use serde_json::{Value, json};
 
 use super::message::{Request, Response};
-use crate::names::ProviderName;
-use crate::observed::Image;
-use crate::sandbox::Sandbox;
+use crate::names::{ImageId, ProviderName};
+use crate::sandbox::images::{CloudImage, ImageChange, no_image};
 use crate::sandbox::state::State;
+use crate::sandbox::{Refusal, Sandbox};
 
 /// Glance's own default page, when no limit is asked for.
 const PAGE: usize = 25;
@@ -28,6 +28,13 @@ pub(super) fn answer(sandbox: &Sandbox, provider: &ProviderName, request: &Reque
             }
             ("GET", ["v2", "images"]) => list(state, provider, request),
             ("GET", ["v2", "images", id]) => show(state, provider, id),
+            ("PATCH", ["v2", "images", id]) => {
+                patch(state, provider, &ImageId::from(*id), request).unwrap_or_else(|refusal| refused(&refusal))
+            }
+            ("DELETE", ["v2", "images", id]) => {
+                let deleted = state.delete_image(provider, &ImageId::from(*id));
+                deleted.map_or_else(|refusal| refused(&refusal), |()| Response::empty(204))
+            }
             _ => fault(404, "Not Found", "The resource could not be found.<br /><br />\n\n\n"),
         };
         response.with("X-Openstack-Request-Id", id)
@@ -40,30 +47,75 @@ fn fault(status: u16, title: &str, message: &str) -> Response {
     Response::json(status, &json!({ "message": message, "code": format!("{status} {title}"), "title": title }))
 }
 
+/// As Glance's framework renders it: the words in markup, a line break at their end.
+fn refused(refusal: &Refusal) -> Response {
+    let title = match refusal.status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        409 => "Conflict",
+        413 => "Request Entity Too Large",
+        415 => "Unsupported Media Type",
+        _ => "Internal Server Error",
+    };
+    fault(refusal.status, title, &format!("{}<br /><br />\n\n\n", refusal.said))
+}
+
 fn show(state: &mut State, provider: &ProviderName, id: &str) -> Response {
-    let image = state.clouds.get(provider).and_then(|cloud| cloud.images.iter().find(|image| image.id.as_str() == id));
-    match image {
+    match state.clouds.get(provider).and_then(|cloud| cloud.image(id)) {
         Some(image) => Response::json(200, &image_json(image)),
-        None => fault(404, "Not Found", &format!("No image found with ID {id}<br /><br />\n\n\n")),
+        None => refused(&no_image(id)),
     }
+}
+
+const PATCH: &str = "application/openstack-images-v2.1-json-patch";
+
+/// `add` takes a property that is there, too; `replace` only one that is.
+fn patch(state: &mut State, provider: &ProviderName, id: &ImageId, request: &Request) -> Result<Response, Refusal> {
+    if request.header("content-type") != Some(PATCH) {
+        return Err(Refusal::new(415, format!("Unsupported Content-Type, {PATCH} expected")));
+    }
+    let broken = || Refusal::new(400, "Request body must be a JSON array of operation objects.");
+    let operations = request.json().and_then(|body| body.as_array().cloned()).ok_or_else(broken)?;
+    let image = state.cloud(provider)?.image(id.as_str()).ok_or_else(|| no_image(id.as_str()))?;
+    let mut changes = Vec::new();
+    for operation in &operations {
+        let text = |name: &str| operation.get(name).and_then(Value::as_str).ok_or_else(broken);
+        let (op, path) = (text("op")?, text("path")?);
+        let key = path.strip_prefix('/').filter(|key| !key.contains('/')).ok_or_else(broken)?;
+        let value = operation.get("value").ok_or_else(broken)?;
+        changes.push(match (op, key, value) {
+            ("add" | "replace", "name", Value::String(name)) => ImageChange::Name(name.clone()),
+            ("add" | "replace", "protected", Value::Bool(protected)) => ImageChange::Protected(*protected),
+            (_, "id" | "status" | "checksum" | "size" | "created_at" | "updated_at", _) => {
+                return Err(Refusal::new(403, format!("Attribute '{key}' is read-only.")));
+            }
+            ("replace", key, Value::String(_)) if !image.seen.properties.contains_key(key) => {
+                return Err(Refusal::new(409, format!("Property {key} does not exist.")));
+            }
+            ("add" | "replace", key, Value::String(value)) => ImageChange::Property(key.to_owned(), value.clone()),
+            _ => return Err(broken()),
+        });
+    }
+    Ok(Response::json(200, &image_json(&state.change_image(provider, id, &changes)?)))
 }
 
 fn list(state: &mut State, provider: &ProviderName, request: &Request) -> Response {
     let query = request.query();
-    let mut images: Vec<&Image> = state.clouds.get(provider).into_iter().flat_map(|cloud| &cloud.images).collect();
-    images.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+    let mut images: Vec<&CloudImage> = state.clouds.get(provider).into_iter().flat_map(|cloud| &cloud.images).collect();
+    images.sort_by(|a, b| (b.seen.created, &b.seen.id).cmp(&(a.seen.created, &a.seen.id)));
     images.retain(|image| query.iter().all(|(key, value)| fits(image, key, value)));
     let number = |name: &str| request.query_value(name).and_then(|text| text.parse::<usize>().ok());
     let limit = number("limit").unwrap_or(PAGE);
     let from = match request.query_value("marker") {
         None => 0,
-        Some(marker) => match images.iter().position(|image| image.id.as_str() == marker) {
+        Some(marker) => match images.iter().position(|image| image.seen.id.as_str() == marker) {
             Some(at) => at + 1,
             None => return fault(400, "Bad Request", &format!("Marker {marker} could not be found")),
         },
     };
     let more = images.len() > from + limit;
-    let page: Vec<&Image> = images.into_iter().skip(from).take(limit).collect();
+    let page: Vec<&CloudImage> = images.into_iter().skip(from).take(limit).collect();
     let raw: Vec<&str> = request.raw_query().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("marker=")).collect();
     let path = |marker: Option<&str>| {
         let marker = marker.map(|id| format!("marker={id}"));
@@ -73,13 +125,14 @@ fn list(state: &mut State, provider: &ProviderName, request: &Request) -> Respon
     let shown: Vec<Value> = page.iter().map(|image| image_json(image)).collect();
     let mut body = json!({ "images": shown, "first": path(None), "schema": "/v2/schemas/images" });
     if let (true, Some(last), Some(fields)) = (more, page.last(), body.as_object_mut()) {
-        fields.insert("next".to_owned(), path(Some(last.id.as_str())).into());
+        fields.insert("next".to_owned(), path(Some(last.seen.id.as_str())).into());
     }
     Response::json(200, &body)
 }
 
 /// Filters are joined by and; `in:` has a list of names, quoted or not.
-fn fits(image: &Image, key: &str, value: &str) -> bool {
+fn fits(image: &CloudImage, key: &str, value: &str) -> bool {
+    let image = &image.seen;
     if NO_FILTERS.contains(&key) {
         return true;
     }
@@ -111,18 +164,23 @@ fn split_list(list: &str) -> Vec<String> {
     items
 }
 
-fn image_json(image: &Image) -> Value {
-    let time = image.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let file = format!("/v2/images/{}", image.id);
+fn image_json(image: &CloudImage) -> Value {
+    let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let CloudImage { seen, disk_format, .. } = image;
+    let file = format!("/v2/images/{}", seen.id);
+    // What Glance knows of data that has come.
+    let whole = |value: &str| disk_format.as_ref().map(|_| value.to_owned());
     let mut fields = json!({
-        "name": image.name, "disk_format": "raw", "container_format": "bare", "visibility": "private", "size": image.size,
-        "virtual_size": image.size, "status": image.status, "checksum": "fcd6bcb56c1689fcef28b57c22475bad",
-        "protected": image.protected, "min_ram": 0, "min_disk": 0, "owner": image.owner, "os_hidden": false,
-        "os_hash_algo": "sha512", "os_hash_value": "73e4153936dab198397b74ee9efc2609", "id": image.id, "created_at": time,
-        "updated_at": time, "tags": [], "self": file, "file": format!("{file}/file"), "schema": "/v2/schemas/image",
+        "name": seen.name, "disk_format": disk_format, "container_format": whole("bare"), "visibility": "private",
+        "size": seen.size, "virtual_size": seen.size, "status": seen.status,
+        "checksum": whole("fcd6bcb56c1689fcef28b57c22475bad"), "protected": seen.protected, "min_ram": 0,
+        "min_disk": image.min_disk, "owner": seen.owner, "os_hidden": false, "os_hash_algo": whole("sha512"),
+        "os_hash_value": whole("73e4153936dab198397b74ee9efc2609"), "id": seen.id, "created_at": time(seen.created),
+        "updated_at": time(image.updated), "tags": [], "self": file, "file": format!("{file}/file"),
+        "schema": "/v2/schemas/image",
     });
     if let Some(fields) = fields.as_object_mut() {
-        fields.extend(image.properties.iter().map(|(key, value)| (key.clone(), value.clone().into())));
+        fields.extend(seen.properties.iter().map(|(key, value)| (key.clone(), value.clone().into())));
     }
     fields
 }

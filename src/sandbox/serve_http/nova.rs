@@ -8,6 +8,7 @@ use super::keystone;
 use super::message::{Request, Response};
 use super::nova_json::{self, Minor};
 use crate::names::{ProviderName, ServerId};
+use crate::observed::marks::MAX_VALUE;
 use crate::sandbox::cloud::NewServer;
 use crate::sandbox::state::State;
 use crate::sandbox::{Refusal, Sandbox};
@@ -68,7 +69,7 @@ fn routed(state: &mut State, provider: &ProviderName, request: &Request, path: &
         }
         ("POST", ["servers", id, "metadata"]) => set_metadata(state, provider, &ServerId::from(*id), request),
         ("DELETE", ["servers", id, "metadata", key]) => delete_metadata(state, provider, &ServerId::from(*id), key),
-        ("POST", ["servers", id, "action"]) => action(state, provider, &ServerId::from(*id), request),
+        ("POST", ["servers", id, "action"]) => action(state, provider, &ServerId::from(*id), request, (minor, base)),
         ("GET", ["limits"]) => state.cloud(provider).map(|cloud| Response::json(200, &nova_json::limits(&cloud.quota(), minor))),
         ("GET", ["flavors", "detail"]) => state.cloud(provider).map(|cloud| {
             let flavors: Vec<Value> = cloud.flavors.iter().map(|flavor| nova_json::flavor(flavor, minor, base)).collect();
@@ -173,7 +174,36 @@ fn delete_metadata(state: &mut State, provider: &ProviderName, id: &ServerId, ke
     Ok(Response::empty(204).with("Content-Type", "application/json"))
 }
 
-fn action(state: &mut State, provider: &ProviderName, id: &ServerId, request: &Request) -> Result<Response, Refusal> {
+/// An image of a server: its id in the body, or in a header before 2.45.
+fn create_image(
+    state: &mut State,
+    provider: &ProviderName,
+    id: &ServerId,
+    asked: &Value,
+    (minor, base): (Minor, &str),
+) -> Result<Response, Refusal> {
+    let name = asked.get("name").and_then(Value::as_str);
+    let metadata: Option<BTreeMap<String, String>> =
+        asked.get("metadata").map_or_else(|| Some(BTreeMap::new()), |items| serde_json::from_value(items.clone()).ok());
+    let too_long = |metadata: &BTreeMap<String, String>| metadata.values().any(|value| value.chars().count() > MAX_VALUE);
+    let (Some(name), Some(metadata)) = (name, metadata.filter(|metadata| !too_long(metadata))) else {
+        return Err(Refusal::new(400, "Invalid input for field/attribute createImage."));
+    };
+    let image = state.create_image(provider, id, name, &metadata)?;
+    if minor < 45 {
+        let location = format!("{}/image/images/{image}", base.trim_end_matches("/compute"));
+        return Ok(Response::text(202, "text/html; charset=UTF-8", "").with("Location", location));
+    }
+    Ok(Response::json(202, &json!({ "image_id": image })))
+}
+
+fn action(
+    state: &mut State,
+    provider: &ProviderName,
+    id: &ServerId,
+    request: &Request,
+    version: (Minor, &str),
+) -> Result<Response, Refusal> {
     let body = request.json().unwrap_or_default();
     let name = body.as_object().and_then(|fields| fields.keys().next()).cloned().unwrap_or_default();
     let now = state.clock.now();
@@ -187,6 +217,7 @@ fn action(state: &mut State, provider: &ProviderName, id: &ServerId, request: &R
             let shown: Vec<&str> = lines.into_iter().skip(skipped).collect();
             Ok(Response::json(200, &json!({ "output": shown.join("\n") })))
         }
+        "createImage" => create_image(state, provider, id, body.get("createImage").unwrap_or(&Value::Null), version),
         "lock" | "unlock" => {
             state.set_lock(provider, id, name == "lock")?;
             Ok(Response::empty(202))

@@ -1,5 +1,6 @@
 //! The served world against recorded answers of the real services: the same fields, the same refusals. And kill points.
 
+mod images;
 mod served;
 
 use secrecy::ExposeSecret as _;
@@ -266,7 +267,7 @@ fn a_stop_closes_connections_before_or_after_the_effect() {
         let served = served(Generation::J2_462);
         served.world.stop_after(1, drop);
         assert_eq!(served.get("compute/v2.1/servers/detail").status, 200);
-        let image = served.world.with(|state| state.clouds["cloud-1"].images[0].id.clone());
+        let image = served.world.with(|state| state.clouds["cloud-1"].images[0].seen.id.clone());
         let body = json!({ "server": { "name": "n1", "imageRef": image, "flavorRef": "m1.small" } }).to_string();
         let headers = [("X-Auth-Token", served.token.clone())];
         let send = || served.send("POST", "/os/cloud-1/compute/v2.1/servers", &headers, &body).is_some();

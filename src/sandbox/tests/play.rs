@@ -33,7 +33,7 @@ pub(super) fn play(generation: Generation) -> Play {
 
 impl Play {
     pub(super) fn create(&self, name: &str) -> Act {
-        let image = self.world.with(|state| state.clouds[&self.provider].images[0].id.clone());
+        let image = self.world.with(|state| state.clouds[&self.provider].images[0].seen.id.clone());
         Act::CreateServer(Box::new(CreateServer {
             provider: self.provider.clone(),
             purpose: Purpose::Pool("jessie".into()),
@@ -97,6 +97,11 @@ impl Play {
     pub(super) fn machine(&self, id: &ServerId) -> Machine {
         let pinned = self.world.with(|state| state.machines[id].host_key.clone());
         Machine { provider: self.provider.clone(), server: id.clone(), login: self.login(id), pinned }
+    }
+
+    /// Of a machine that may be off.
+    pub(super) fn machine_key(&self, id: &ServerId) -> HostKey {
+        self.world.with(|state| state.machines[id].host_key.clone())
     }
 
     pub(super) fn script(&self, id: &ServerId) -> ScriptState {

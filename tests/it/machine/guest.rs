@@ -86,6 +86,14 @@ impl Guest {
         self.root.path().join(path)
     }
 
+    /// Where this shell finds a command.
+    pub(super) fn which(&self, name: &str) -> String {
+        let mut shell = Command::new(self.path("bin/sh"));
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display());
+        let output = shell.args(["-c", "command -v \"$1\"", "which", name]).env_clear().env("PATH", path).output().expect("sh");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
     pub(super) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{}: {path}: {error}", self.name))
     }

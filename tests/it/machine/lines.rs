@@ -1,7 +1,9 @@
 //! Command lines and answers as text: rendered, read back, refused.
 
-use poolkeeper::desired::Digest;
-use poolkeeper::live::machine::remote_command::{RemoteCommand, read_done, read_facts, write_done, write_facts};
+use poolkeeper::desired::{Clean, Digest};
+use poolkeeper::live::machine::remote_command::{
+    RemoteCommand, read_done, read_facts, read_log, write_done, write_facts, write_log,
+};
 use poolkeeper::names::{NodeName, ServerId};
 use poolkeeper::observed::{MachineFacts, ScriptState, WorkspaceSight};
 use poolkeeper::world::Done;
@@ -12,7 +14,10 @@ fn any_command() -> impl Strategy<Value = RemoteCommand> {
     let server = text.prop_map(ServerId::new);
     let digest = "[0-9a-f]{8}".prop_map(|text| Digest::of(&[text]));
     let words = prop::collection::vec(text, 0..5);
+    let clean = prop::collection::vec(prop::sample::select(vec![Clean::MachineId, Clean::DhcpLeases, Clean::HostKeys]), 0..4);
     prop_oneof![
+        (server.clone(), clean).prop_map(|(server, clean)| RemoteCommand::TurnOff { server, clean }),
+        (server.clone(), digest.clone()).prop_map(|(server, digest)| RemoteCommand::ScriptLog { server, digest }),
         (server.clone(), digest.clone(), prop::option::of(text)).prop_map(|(server, digest, workspace)| RemoteCommand::Look {
             server,
             digest,
@@ -65,6 +70,15 @@ proptest! {
     fn facts_are_read_back_whatever_a_shell_prints_before(facts in any_facts(), noise in "[ -9]{0,20}") {
         prop_assert_eq!(read_facts(&format!("{noise}\n{}", write_facts(&facts))), Some(facts));
     }
+}
+
+#[test]
+fn a_log_is_read_back_whatever_stands_in_it() {
+    for log in ["", "one\ntwo", "poolkeeper:log\npoolkeeper:not-started\n"] {
+        assert_eq!(read_log(&format!("Welcome!\n{}", write_log(Some(log)))).as_deref(), Some(log));
+    }
+    assert_eq!(read_log(&format!("Welcome!\n{}", write_log(None))).as_deref(), Some(""));
+    assert_eq!(read_log("Please login as the user \"debian\" rather than the user \"root\".\n"), None);
 }
 
 #[test]

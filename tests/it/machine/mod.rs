@@ -4,4 +4,5 @@
 mod commands;
 mod guest;
 mod lines;
+mod power;
 mod session;

@@ -94,7 +94,7 @@ impl Served {
     }
 
     pub(super) fn create(&self) -> Answer {
-        let image = self.world.with(|state| state.clouds["cloud-1"].images[0].id.clone());
+        let image = self.world.with(|state| state.clouds["cloud-1"].images[0].seen.id.clone());
         let server = json!({ "name": "n1", "imageRef": image, "flavorRef": "m1.small", "networks": "auto", "metadata": {} });
         self.os("POST", "compute/v2.1/servers", "2.93", &json!({ "server": server }))
     }
