@@ -2,8 +2,17 @@
 
 use poolkeeper::desired::{FlavorChoice, PoolImage};
 use poolkeeper::names::{ImageName, PoolName};
+use poolkeeper::node::join;
+use poolkeeper::observe::{Further, observe};
+use poolkeeper::observed::ThisRun;
 use poolkeeper::plan::{Due, WaitsFor};
+use poolkeeper::report::explain::{Sources, explain};
+use poolkeeper::report::explain_text::text;
+use poolkeeper::report::find::{Found, find};
+use poolkeeper::report::list::rows;
+use poolkeeper::report::style::Style;
 use poolkeeper::run::Options;
+use poolkeeper::sandbox::{Fate, ScriptFate};
 
 use crate::images::{BASE, IMAGE, builds, image, scene, snapshot};
 use crate::scene::{PROVIDER, Scene};
@@ -68,4 +77,36 @@ fn of_a_pool_alone_no_other_image_is_built() {
     assert_eq!(builds(&scene), []);
     scene.run_with(&Options { pools: vec!["ci-jessie".into()], ..Options::default() });
     assert_eq!(builds(&scene), [Due::Missing]);
+}
+
+#[test]
+fn a_builder_has_its_floating_ip_and_leaves_none() {
+    let mut scene = scene();
+    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").floating_ip_network = Some("public".into());
+    scene.world.add_external_network(&PROVIDER.into(), "public").expect("the provider");
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.deleted, summary.failed), (3, 1, 0));
+    assert_eq!(scene.world.floating_ips(&PROVIDER.into()).len(), 2, "of the nodes");
+    scene.assert_settled();
+}
+
+#[test]
+fn a_builder_is_listed_and_explained() {
+    let scene = scene();
+    scene.world.next_fate(Fate { script: ScriptFate::Exits { status: 7, output: "E: no space".into() }, ..Fate::default() });
+    scene.timer();
+    let observed = observe(&scene.world, &scene.desired, &ThisRun::default(), &|| scene.world.now());
+    let (now, plan) = (scene.world.now(), scene.plan());
+    let joined = join(&scene.desired, &observed, now);
+    let name = scene.names()[0].clone();
+    let rows = rows(&scene.desired, &observed, &joined, now);
+    let row = rows.iter().find(|row| row.node == name).expect("it is listed");
+    assert_eq!((row.state, row.builds.as_deref(), row.jenkins.as_str()), ("failed", Some(IMAGE), "-"));
+    let Ok(Found::Node(builder)) = find(&name, &scene.desired, &observed, &joined) else { panic!("{name} is not found") };
+    let sources = Sources { desired: &scene.desired, observed: &observed, plan: &plan, further: &Further::new() };
+    let said = text(&explain(sources, builder, &|_| false), now, Style::plain());
+    for part in [&format!("{name} is failed"), "builds snapshot-ci-jessie", "setup script exited 7: E: no space", "back-off"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("Jenkins"), "it has no agent: {said}");
 }
