@@ -34,14 +34,15 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     let (file, guessed) = read(path, at.lively)?;
     let job = Job { at, provider, cloud, name, path, file, args };
     let images = job.images()?;
-    if let Some(same) = job.same(&images)? {
-        writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
-        return Ok(exit::DONE);
-    }
     let left = left(&images, &at.desired.controller.id, name, &job.file);
-    for half_made in &left.half_made {
+    let same = job.same(&images)?;
+    for half_made in left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())) {
         cloud.delete_image(&half_made.id).map_err(Undone::from)?;
         writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, shown(&half_made.id))?;
+    }
+    if let Some(same) = same {
+        writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
+        return Ok(exit::DONE);
     }
     let image = match left.whole {
         Some(image) => {
