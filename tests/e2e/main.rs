@@ -8,6 +8,7 @@
 
 mod desired;
 mod faults;
+mod floating;
 mod hudson;
 mod killed;
 mod lab;
@@ -24,10 +25,11 @@ use steps::{Steps, clean};
 
 type Scenario = fn(&Lab, &mut Steps) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("two: from nothing, a build, an admin's offline node", two::run),
     ("killed: three times on a node's way up", killed::run),
     ("faults: told, cleaned up, not hammered", faults::run),
+    ("floating: an IP on each server, released with it", floating::run),
     ("restart: of the CI server, in the middle", restart::run),
 ];
 

@@ -1,4 +1,4 @@
-//! Keystone and Nova over curl, as far as the scenarios look and clean up. Shares nothing with poolkeeper's own client.
+//! Keystone, Nova and Neutron over curl, as far as the scenarios look and clean up. Shares nothing with poolkeeper's own client.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
@@ -7,12 +7,21 @@ use crate::lab::{Answer, curl};
 
 const KEYSTONE: &str = "http://127.0.0.1:5000/v3";
 const NOVA: &str = "http://127.0.0.1:8774/v2.1";
+const NEUTRON: &str = "http://127.0.0.1:9696/v2.0";
 const JSON: &str = "Content-Type: application/json";
 
 pub(crate) struct Cloud {
     token: String,
     /// The id of the project that the token is for.
     project: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FloatingIp {
+    pub(crate) id: String,
+    pub(crate) description: String,
+    /// The server whose port it is on.
+    pub(crate) server: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +93,32 @@ impl Cloud {
         let mut all = vec!["-H", &token];
         all.extend(arguments);
         curl(method, &format!("{NOVA}{path}"), &all)
+    }
+
+    fn neutron(&self, method: &str, path: &str) -> Result<Answer> {
+        curl(method, &format!("{NEUTRON}{path}"), &["-H", &format!("X-Auth-Token: {}", self.token)])
+    }
+
+    /// Every floating IP of the project.
+    pub(crate) fn floating_ips(&self) -> Result<Vec<FloatingIp>> {
+        let list = self.neutron("GET", "/floatingips")?.json()?;
+        let read = |ip: &Value| {
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let server = match text(&ip["port_id"]) {
+                Some(port) => text(&self.neutron("GET", &format!("/ports/{port}"))?.json()?["port"]["device_id"]),
+                None => None,
+            };
+            let id = text(&ip["id"]).context("a floating IP without an id")?;
+            Ok(FloatingIp { id, description: text(&ip["description"]).unwrap_or_default(), server })
+        };
+        list["floatingips"].as_array().with_context(|| format!("no list of floating IPs: {list}"))?.iter().map(read).collect()
+    }
+
+    pub(crate) fn release(&self, ip: &FloatingIp) -> Result<()> {
+        match self.neutron("DELETE", &format!("/floatingips/{}", ip.id))? {
+            Answer { status: 204 | 404, .. } => Ok(()),
+            Answer { status, body, .. } => bail!("DELETE of floating IP {}: {status} {body}", ip.id),
+        }
     }
 
     fn servers(&self, query: &str) -> Result<Vec<Server>> {

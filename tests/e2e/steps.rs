@@ -88,7 +88,7 @@ pub(crate) fn on(lab: &Lab, server: &Server, keys: &[String], command: &str) -> 
     wait_for(&format!("SSH to {}", server.name), PATIENCE, || lab.ssh("jenkins", address, keys, command))
 }
 
-/// Deletes what carries our mark, and waits until it is gone.
+/// Deletes and releases what carries our mark, and waits until it is gone.
 pub(crate) fn clean() -> Result<()> {
     let cloud = Cloud::login()?;
     for server in cloud.servers_of(CONTROLLER)? {
@@ -98,6 +98,11 @@ pub(crate) fn clean() -> Result<()> {
         if is_ours(&computer.name) {
             hudson::delete(&computer.name)?;
         }
+    }
+    for ip in
+        cloud.floating_ips()?.iter().filter(|ip| ip.description.starts_with(&format!("poolkeeper controller={CONTROLLER} ")))
+    {
+        cloud.release(ip)?;
     }
     wait_for("our servers to be gone", PATIENCE, || Ok(cloud.servers_of(CONTROLLER)?.is_empty().then_some(())))
 }

@@ -126,7 +126,7 @@ fn in_pool(sights: &Sights<'_>, pool: &PoolName, creates: &[&CreateServer], offe
     let want = size(desired.min_ready);
     let spare = (want / 10).max(1);
     let ready = of_pool().filter(|sight| sight.ready(sights.now)).count();
-    let coming = of_pool().filter(|sight| sight.launching(sights) || sight.booting(sights)).count();
+    let coming = of_pool().filter(|sight| coming(sights, sight)).count();
     if ready + coming + unlisted + creates.len() > want.max(ready) + spare {
         offences.push(Offence::Unneeded(pool.clone()));
     }
@@ -136,6 +136,11 @@ fn in_pool(sights: &Sights<'_>, pool: &PoolName, creates: &[&CreateServer], offe
             back_off(sights, pool, kept, creates, offences);
         }
     }
+}
+
+/// What a person took, or had, is on its way to no pool, whatever Nova is doing with it.
+fn coming(sights: &Sights<'_>, sight: &Sight<'_>) -> bool {
+    (sight.launching(sights) || sight.booting(sights)) && !sight.has(Mark::Hold)
 }
 
 fn newest_failed<'s, 'a>(sights: &'s Sights<'a>, pool: &PoolName, provider: &ProviderName) -> Option<&'s Sight<'a>> {
@@ -150,7 +155,7 @@ fn back_off(sights: &Sights<'_>, pool: &PoolName, kept: &Sight<'_>, creates: usi
     if sights.nodes().filter(later).any(|sight| sight.marks.agent == Some(AgentMark::Joined)) {
         return;
     }
-    let trying = sights.nodes().filter(later).filter(|sight| sight.launching(sights) || sight.booting(sights)).count();
+    let trying = sights.nodes().filter(later).filter(|sight| coming(sights, sight)).count();
     let minutes = 2_i64.saturating_pow(kept.marks.attempt.saturating_sub(1)).min(30);
     let until = kept.server.created.checked_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX);
     if sights.now < until || trying + creates > 1 {

@@ -125,7 +125,11 @@ impl<'a> Sight<'a> {
     }
 
     /// Marked offline by a person, as far as the controller says so, and not going for another reason.
+    /// A hold that is over goes before that: a person was in it, and said until when. One that is not is an offence of its own.
     pub(super) fn kept(&self) -> bool {
+        if self.has(Mark::Hold) {
+            return false;
+        }
         if matches!(self.server.status, ServerStatus::Other(_)) {
             return !self.has(Mark::Retire) && !self.has(Mark::Failed);
         }
@@ -169,7 +173,7 @@ impl<'a> Sight<'a> {
 
     /// Surely ready: it was online, and is idle, unmarked and not going anywhere; behind a gap its marks say so.
     pub(super) fn ready(&self, now: Timestamp) -> bool {
-        let going = [Mark::Used, Mark::Retire, Mark::Failed, Mark::Busy].into_iter().any(|mark| self.has(mark));
+        let going = [Mark::Used, Mark::Retire, Mark::Failed, Mark::Busy, Mark::Hold].into_iter().any(|mark| self.has(mark));
         self.server.status == ServerStatus::Active
             && self.server.task.is_none()
             && self.marks.agent == Some(AgentMark::Joined)
@@ -180,7 +184,8 @@ impl<'a> Sight<'a> {
 
     /// Surely failed.
     pub(super) fn failed(&self, sights: &Sights<'_>) -> bool {
-        if self.server.task.is_some() || self.held(sights.now) || self.has(Mark::Retire) || self.busy(sights) {
+        let going = self.has(Mark::Retire) || self.has(Mark::Hold);
+        if self.server.task.is_some() || self.held(sights.now) || going || self.busy(sights) {
             return false;
         }
         match &self.server.status {

@@ -219,7 +219,8 @@ impl Steps<'_, '_> {
         let server = matches!(act, Act::DeleteServer { .. } | Act::DeleteFloatingIp { .. });
         let unseen = self.sight.agent == Agent::Unseen && (self.value(Mark::Agent).is_some() || !server);
         let left = server && matches!(self.sight.agent, Agent::Seen(_)) && !self.agent_deleted;
-        let young = self.sight.launching(self.sights) && self.sight.pool.is_some() && !self.sight.has(Mark::Retire);
+        let given_up = self.sight.has(Mark::Retire) || self.sight.has(Mark::Hold);
+        let young = self.sight.launching(self.sights) && self.sight.pool.is_some() && !given_up;
         let checks: [(bool, Fault); 8] = [
             (self.sight.busy(self.sights), Offence::Busy),
             (self.sight.kept(), Offence::Kept),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use poolkeeper::desired::{Desired, HostKeyPolicy, HostKeys, Launcher, UsedWhen};
+use poolkeeper::desired::{Desired, HostKeyPolicy, HostKeys, Launcher, Pattern, UsedWhen};
 use poolkeeper::names::{PoolName, ProviderName, TargetName};
 use poolkeeper::sandbox::Generation;
 use proptest::prelude::*;
@@ -18,6 +18,8 @@ pub(super) struct PoolShape {
     single_use: bool,
     busy: bool,
     gearman: bool,
+    message: bool,
+    workspace: bool,
     second_provider: bool,
     second_target: bool,
 }
@@ -32,6 +34,8 @@ pub(super) struct Shape {
     launches: u32,
     launches_per_run: u32,
     first_use: bool,
+    /// One a node, of each provider.
+    pub(super) floating_ips: bool,
     /// The timer ran before anything happens.
     pub(super) filled: bool,
     /// Nova's, of every provider.
@@ -39,17 +43,25 @@ pub(super) struct Shape {
 }
 
 pub(super) fn any_shape() -> impl Strategy<Value = Shape> {
-    let flags = any::<[bool; 6]>();
+    let flags = any::<[bool; 8]>();
     let pool = (0_u32..5, 0_u32..4, flags).prop_map(|(min_ready, spare, flags)| {
-        let [ssh, multi, busy, no_gearman, second_provider, second_target] = flags;
+        let [ssh, multi, busy, no_gearman, message, workspace, second_provider, second_target] = flags;
         let single_use = !(multi && busy);
-        PoolShape { min_ready, spare, ssh, single_use, busy, gearman: !no_gearman || !busy, second_provider, second_target }
+        let gearman = !no_gearman || !busy;
+        PoolShape { min_ready, spare, ssh, single_use, busy, gearman, message, workspace, second_provider, second_target }
     });
     let generation = prop::sample::select(Generation::ALL.to_vec());
     let limits = (2_u32..12, 1_u32..6, 1_u32..8, prop::option::weighted(0.3, 2_u64..10));
-    let flags = (any::<bool>(), prop::bool::weighted(0.8));
+    let flags = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.8));
     (generation, prop::collection::vec(pool, 1..4), 1_u32..3, 1_u32..3, flags, limits).prop_map(
-        |(generation, pools, providers, targets, (first_use, filled), (max_servers, launches, launches_per_run, quota))| Shape {
+        |(
+            generation,
+            pools,
+            providers,
+            targets,
+            (first_use, floating_ips, filled),
+            (max_servers, launches, launches_per_run, quota),
+        )| Shape {
             generation,
             pools,
             providers,
@@ -58,11 +70,17 @@ pub(super) fn any_shape() -> impl Strategy<Value = Shape> {
             launches,
             launches_per_run,
             first_use,
+            floating_ips,
             filled,
             quota,
         },
     )
 }
+
+pub(super) const NETWORK: &str = "public";
+
+/// Of the marks that a job leaves where its pool has `message`.
+pub(super) const DONE: &str = "done: job 7";
 
 pub(super) fn pool_name(at: usize) -> PoolName {
     PoolName::new(format!("ci-{at}"))
@@ -78,12 +96,20 @@ impl Shape {
         let targets: Vec<TargetName> = (0..self.targets).map(|at| TargetName::new(format!("jenkins-{at}"))).collect();
         let host_keys = if self.first_use { HostKeys::FirstUse } else { HostKeys::Console };
         let (max_servers, max_concurrent_launches) = (self.max_servers, self.launches);
+        let network = self.floating_ips.then(|| NETWORK.to_owned());
         desired.controller.providers.clear();
         desired.controller.providers.extend(providers.iter().map(|name| {
             let provider = provider.clone();
             (
                 name.clone(),
-                poolkeeper::desired::Provider { name: name.clone(), max_servers, max_concurrent_launches, host_keys, ..provider },
+                poolkeeper::desired::Provider {
+                    name: name.clone(),
+                    max_servers,
+                    max_concurrent_launches,
+                    host_keys,
+                    floating_ip_network: network.clone(),
+                    ..provider
+                },
             )
         }));
         desired.controller.targets.clear();
@@ -99,7 +125,13 @@ impl Shape {
             pool.min_ready = shape.min_ready;
             pool.max_servers = shape.min_ready + shape.spare;
             pool.single_use = shape.single_use;
-            let whens = [(shape.gearman, UsedWhen::Gearman), (shape.busy, UsedWhen::Busy)];
+            let message = UsedWhen::Message(Pattern::parse("^done: job [0-9]+$").expect("a pattern"));
+            let whens = [
+                (shape.gearman, UsedWhen::Gearman),
+                (shape.busy, UsedWhen::Busy),
+                (shape.message, message),
+                (shape.workspace, UsedWhen::Workspace),
+            ];
             pool.used_when = whens.into_iter().filter(|(wanted, _)| *wanted).map(|(_, when)| when).collect();
             if shape.ssh {
                 let host_key = HostKeyPolicy::Pinned;

@@ -12,11 +12,11 @@ use poolkeeper::observe::observe;
 use poolkeeper::observed::{Mark, Observed, Server, ServerStatus, Source, ThisRun};
 use poolkeeper::plan::{Chain, Plan, WaitsFor, plan};
 use poolkeeper::run::{Audience, Options, Outside, run};
-use poolkeeper::sandbox::{Drop as Dropped, Sandbox, State};
+use poolkeeper::sandbox::{Drop as Dropped, Generation, Sandbox, State};
 
 use crate::audited::{audited, brief, planned};
 
-use super::deployment::{Shape, pool_name};
+use super::deployment::{DONE, NETWORK, Shape, pool_name};
 use super::events::{Deed, Event, Kind, Pick};
 
 const DEADLINE: SignedDuration = SignedDuration::from_secs(50);
@@ -24,6 +24,7 @@ const DEADLINE: SignedDuration = SignedDuration::from_secs(50);
 pub(super) struct Drive {
     desired: Mutex<Desired>,
     pub(super) world: Sandbox,
+    generation: Generation,
     pub(super) guarded: Mutex<Guarded>,
     /// What happens in the run that goes on, and before which pass's acts.
     meanwhile: Mutex<Vec<(u8, Deed)>>,
@@ -31,11 +32,18 @@ pub(super) struct Drive {
     _lock: tempfile::TempDir,
 }
 
+/// A held server as it was.
+pub(super) struct Held {
+    pub(super) server: Server,
+    /// An agent was there.
+    pub(super) agent: bool,
+    pub(super) until: Timestamp,
+}
+
 /// What nobody of ours may touch.
 #[derive(Default)]
 pub(super) struct Guarded {
-    /// As they were: held, and whether an agent was there.
-    pub(super) held: BTreeMap<ServerId, (Server, bool)>,
+    pub(super) held: BTreeMap<ServerId, Held>,
     /// Marked offline by a person, and nothing since.
     pub(super) kept: BTreeSet<String>,
     pub(super) strangers: Vec<(ProviderName, Server)>,
@@ -62,9 +70,16 @@ impl Drive {
         let start: Timestamp = "2026-11-25T10:00:00Z".parse().expect("a time");
         let world = Sandbox::for_desired(&desired, shape.generation, start, 1);
         world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = shape.quota));
+        if shape.floating_ips {
+            for provider in desired.controller.providers.keys() {
+                world.add_external_network(provider, NETWORK).expect("the provider");
+                world.add_floating_ip(provider, "somebody's").expect("the provider");
+            }
+        }
         let drive = Self {
             desired: Mutex::new(desired),
             world,
+            generation: shape.generation,
             guarded: Mutex::default(),
             meanwhile: Mutex::default(),
             pass: AtomicU32::new(0),
@@ -172,7 +187,17 @@ impl Drive {
             self.targets().iter().any(|target| self.world.agent(target, &server.name).is_some_and(|agent| agent.online()))
         };
         let mut servers = self.servers();
-        if matches!(deed.kind, Kind::Build { .. } | Kind::GearmanMark | Kind::PersonMark | Kind::MonitorMark) {
+        let of_a_working_one = matches!(
+            deed.kind,
+            Kind::Build { .. }
+                | Kind::Pipeline { .. }
+                | Kind::ShortBuild
+                | Kind::Done
+                | Kind::GearmanMark
+                | Kind::PersonMark
+                | Kind::MonitorMark
+        );
+        if of_a_working_one {
             servers.retain(|(_, server)| online(server));
         }
         let Some((provider, server)) = pick(&servers, deed.node) else { return };
@@ -186,6 +211,13 @@ impl Drive {
         match &deed.kind {
             Kind::Build { seconds, gearman: true } => drop(world.start_gearman_build(&target, &name, *seconds)),
             Kind::Build { seconds, gearman: false } => drop(world.start_build(&target, &name, *seconds)),
+            // Hudson knows none.
+            Kind::Pipeline { seconds } if self.generation == Generation::Hudson332 => {
+                drop(world.start_build(&target, &name, *seconds));
+            }
+            Kind::Pipeline { seconds } => drop(world.start_pipeline(&target, &name, *seconds)),
+            Kind::ShortBuild => world.run_short_build(&name),
+            Kind::Done => world.mark_by_person(&target, &name, "jenkins", DONE),
             Kind::GearmanMark => world.mark_gearman(&target, &name),
             Kind::MonitorMark => world.mark_by_monitor(&target, &name),
             Kind::PersonMark => {
@@ -207,14 +239,20 @@ impl Drive {
                 guarded.kept.clear();
                 world.restart_controller(&target);
             }
-            Kind::Hold if !server.is_deleting() => {
+            Kind::Hold | Kind::HoldFor(_) if !server.is_deleting() => {
+                let until = if let Kind::HoldFor(seconds) = deed.kind {
+                    world.now() + SignedDuration::from_secs(i64::from(seconds))
+                } else {
+                    Timestamp::MAX
+                };
+                let said = if until == Timestamp::MAX { "-".to_owned() } else { until.to_string() };
                 world.change_server(&id, |server| {
-                    server.metadata.insert(Mark::Hold.key().to_owned(), "alice; -; a look".to_owned());
+                    server.metadata.insert(Mark::Hold.key().to_owned(), format!("alice; {said}; a look"));
                     server.locked = Some(true);
                 });
-                let held = world.server(&provider, &id).expect("it is there");
+                let server = world.server(&provider, &id).expect("it is there");
                 let agent = world.agent(&target, &name).is_some();
-                guarded.held.insert(id, (held, agent));
+                guarded.held.insert(id, Held { server, agent, until });
             }
             Kind::ServerGone => {
                 guarded.held.remove(&id);
@@ -226,12 +264,12 @@ impl Drive {
                 });
             }
             Kind::AgentGone => {
-                guarded.held.entry(id).and_modify(|(_, agent)| *agent = false);
+                guarded.held.entry(id).and_modify(|held| held.agent = false);
                 world.with(|state| state.jenkins.get_mut(&target).expect("it").nodes.remove(name.as_str()));
             }
             Kind::PowerOff if server.status == ServerStatus::Active => world.power(&id, false),
             Kind::PowerOn if server.status == ServerStatus::Shutoff => world.power(&id, true),
-            Kind::Hold | Kind::PowerOff | Kind::PowerOn => {}
+            Kind::Hold | Kind::HoldFor(_) | Kind::PowerOff | Kind::PowerOn => {}
             Kind::Status(_) if server.status == ServerStatus::Error => {}
             Kind::Status(status) => self.change_settled(&server, |server| server.status = ServerStatus::parse(status)),
             Kind::Task(task) => self.change_settled(&server, |server| server.task = task.map(str::to_owned)),

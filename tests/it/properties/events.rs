@@ -55,7 +55,17 @@ pub(super) struct Deed {
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    Build { seconds: u32, gearman: bool },
+    Build {
+        seconds: u32,
+        gearman: bool,
+    },
+    Pipeline {
+        seconds: u32,
+    },
+    /// Over before anybody looks.
+    ShortBuild,
+    /// A job's own mark.
+    Done,
     GearmanMark,
     PersonMark,
     MonitorMark,
@@ -63,6 +73,7 @@ pub(super) enum Kind {
     LoseChannel,
     RestartController,
     Hold,
+    HoldFor(u32),
     ServerGone,
     AgentGone,
     PowerOff,
@@ -97,6 +108,9 @@ fn any_deed() -> impl Strategy<Value = Deed> {
     let statuses = prop::sample::select(vec!["PAUSED", "SUSPENDED", "SHUTOFF", "ERROR", "SHELVED", "ACTIVE"]);
     let kind = prop_oneof![
         9 => (5_u32..1500, any::<bool>()).prop_map(|(seconds, gearman)| Kind::Build { seconds, gearman }),
+        2 => (5_u32..1500).prop_map(|seconds| Kind::Pipeline { seconds }),
+        1 => Just(Kind::ShortBuild),
+        1 => Just(Kind::Done),
         2 => Just(Kind::GearmanMark),
         2 => Just(Kind::PersonMark),
         1 => Just(Kind::MonitorMark),
@@ -104,6 +118,7 @@ fn any_deed() -> impl Strategy<Value = Deed> {
         1 => Just(Kind::LoseChannel),
         1 => Just(Kind::RestartController),
         1 => Just(Kind::Hold),
+        1 => (60_u32..3600).prop_map(Kind::HoldFor),
         1 => Just(Kind::ServerGone),
         1 => Just(Kind::AgentGone),
         1 => Just(Kind::PowerOff),
