@@ -1,5 +1,6 @@
 //! `image`: files into Glance and out of it. Streams run outside the lock; only names are changed under it.
 
+pub mod build;
 pub mod publish;
 pub mod save;
 
