@@ -171,6 +171,11 @@ pub fn run(
     }
 }
 
+/// For a command by hand that changes something beside a run: the lock, waited for so long.
+pub fn lock_within(path: &Path, timeout: SignedDuration, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
+    lock(path, &|since| (outside.clock)().duration_since(since) < timeout, outside)
+}
+
 /// `waits`: whether to wait longer for a lock that is waited for since then.
 fn lock(path: &Path, waits: &dyn Fn(Timestamp) -> bool, outside: Outside<'_>) -> Result<crate::lock::Lock, LockError> {
     let began = (outside.clock)();

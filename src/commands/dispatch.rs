@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::{apply, explain, list, observe, plan, status, validate};
-use crate::cli::{ApplyArgs, Cli, Command};
+use super::{apply, explain, image, list, observe, plan, status, validate};
+use crate::cli::{ApplyArgs, Cli, Command, ImageCommand};
 use crate::desired::{Desired, faults};
 use crate::exit;
 use crate::live::http::Patience;
@@ -50,6 +50,14 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Apply(args) => {
             with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
         }
+        Command::Image(command) => with_desired(&settings, |desired| {
+            let live = live(desired, &settings, Timing::default());
+            let at = image::At { desired, live: &live, lively: settings.lively };
+            match command {
+                ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
+                ImageCommand::Save(args) => image::save::save(args, at, &mut out),
+            }
+        }),
         #[cfg(feature = "sandbox")]
         Command::Demo => {
             let exe = std::env::current_exe().context("finding poolkeeper's own program")?;
