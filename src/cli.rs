@@ -111,6 +111,9 @@ pub struct ApplyArgs {
     /// Lift `mass-offline` for this run, up to so many agents
     #[arg(long, value_name = "N")]
     pub allow_offline: Option<u32>,
+    /// Hold builders whose setup fails in this run for so long, for a look at them
+    #[arg(long, value_name = "TIME", value_parser = units::duration, num_args = 0..=1, default_missing_value = "4h")]
+    pub keep_failed: Option<SignedDuration>,
     /// How long to wait for another run's lock
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
     pub lock_timeout: SignedDuration,

@@ -1,5 +1,6 @@
 //! A run: lock, passes in a row, deadline, signals; the one sleep.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::desired::Desired;
 use crate::execute::{ChainResult, Outcome, Surroundings, execute};
 use crate::lock::{LockError, try_lock};
-use crate::names::{PoolName, Purpose};
+use crate::names::{ImageName, PoolName, ProviderName};
 use crate::observe::observe;
-use crate::observed::{Ask, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
+use crate::observed::{Ask, ImageMark, KeepFailed, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
 use crate::plan::need::listed;
 use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
@@ -32,6 +33,10 @@ pub struct Options {
     pub deadline: Option<SignedDuration>,
     /// Only these; none named: all.
     pub pools: Vec<PoolName>,
+    /// Snapshots to build in this run, whatever their age.
+    pub update: BTreeSet<(ImageName, ProviderName)>,
+    /// Builders that fail in this run are held.
+    pub keep_failed: Option<KeepFailed>,
     /// How long to wait for the first pass's lock; later ones are waited for until the run's end.
     pub lock_timeout: SignedDuration,
 }
@@ -108,7 +113,8 @@ pub fn run(
     let over = || options.deadline.is_some_and(|deadline| lasts() >= deadline);
     let stopped = || outside.stopped.load(Ordering::Relaxed);
     let stop = || over() || stopped();
-    let mut this_run = ThisRun::default();
+    let (update, keep_failed) = (options.update.clone(), options.keep_failed.clone());
+    let mut this_run = ThisRun { update, keep_failed, ..ThisRun::default() };
     let mut summary = Summary::default();
     let mut approved: Option<Approved> = None;
     loop {
@@ -264,11 +270,12 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
     if outcome.is_done() && takes_a_healthy_node(&chain.because) {
         this_run.retired.insert(name.clone());
     }
-    if let (true, Act::DeleteServer { .. }, Because::RoomForTry { provider, attempt }, Some(pool)) =
-        (outcome.is_done(), &action.act, &chain.because, &chain.subject.pool)
+    if let (true, Act::DeleteServer { .. }, Because::RoomForTry { provider, attempt }, Some(purpose)) =
+        (outcome.is_done(), &action.act, &chain.because, chain.subject.purpose())
     {
-        this_run.tries.push(Tried { purpose: Purpose::Pool(pool.clone()), provider: provider.clone(), attempt: *attempt });
+        this_run.tries.push(Tried { purpose, provider: provider.clone(), attempt: *attempt });
     }
+    remember_build(this_run, chain, action, outcome, at);
     if let Outcome::Failed(error) = outcome
         && matches!(error.kind, ActErrorKind::Refused | ActErrorKind::Quota)
     {
@@ -280,6 +287,28 @@ fn remember_action(this_run: &mut ThisRun, chain: &Chain, action: &Action, outco
             Refused::Act(action.act.kind(), name.clone())
         };
         this_run.refused.insert(refused, error.said.clone());
+    }
+}
+
+/// Steps of a builder that are done once in a run, or once in a while.
+fn remember_build(this_run: &mut ThisRun, chain: &Chain, action: &Action, outcome: &Outcome, at: Timestamp) {
+    let begun = outcome.is_done() || outcome.is_unanswered();
+    if let (true, Act::TurnOff(off)) = (begun, &action.act) {
+        this_run.turned_off.insert(off.machine.server.clone(), at);
+    }
+    if let Act::CreateImage(create) = &action.act {
+        if begun {
+            this_run.saved.insert(create.server.clone(), at);
+        } else if let Outcome::Failed(error) = outcome {
+            // 409 of a builder without a task does not go away in seconds.
+            let refused = Refused::Act(action.act.kind(), chain.subject.name.clone());
+            this_run.refused.insert(refused, error.said.clone());
+        }
+    }
+    if let (true, Act::MarkImage { provider, marks, .. }, Some(image)) = (outcome.is_done(), &action.act, &chain.subject.image)
+        && marks.contains_key(&ImageMark::Itself)
+    {
+        this_run.sealed.insert((image.clone(), provider.clone()));
     }
 }
 

@@ -1,16 +1,18 @@
 //! `apply`: plans, asks on a terminal, carries it out, and says each change.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::ApplyArgs;
 use crate::desired::Desired;
 use crate::execute::ChainResult;
 use crate::exit;
-use crate::observed::Gap;
+use crate::observed::{Gap, KeepFailed};
 use crate::plan::{Chain, Plan};
 use crate::report::gaps::{gaps_text, is_same};
 use crate::report::plan_text::{nothing_to_do, plan_text};
@@ -53,6 +55,8 @@ pub fn apply(
     let options = Options {
         deadline: (!args.until_converged).then_some(args.deadline),
         pools: super::pools(desired, &args.pool)?,
+        update: BTreeSet::new(),
+        keep_failed: args.keep_failed.map(keep_failed),
         lock_timeout: args.lock_timeout,
     };
     let Console { out, answers, stopped, calls } = console;
@@ -64,6 +68,11 @@ pub fn apply(
     let summary = run(desired, world, &options, outside, &talk)?;
     talk.end(&summary, calls(), now().duration_since(began))?;
     Ok(code(&summary))
+}
+
+/// The hold says where it came from: who ran the command is not known here.
+fn keep_failed(time: SignedDuration) -> KeepFailed {
+    KeepFailed { who: "apply".to_owned(), until: now().checked_add(time).unwrap_or(Timestamp::MAX) }
 }
 
 fn code(summary: &Summary) -> u8 {

@@ -72,6 +72,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         | State::Used(_)
         | State::Resuming { .. }
         | State::MassOffline
+        | State::Snapshot(_)
         | State::Ready => (false, false),
     };
     let mut wanted = BTreeSet::new();
@@ -80,9 +81,9 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
     }
     if machine
         && node.server.status == ServerStatus::Active
-        && let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
+        && let Some(provider) = desired.provider(&node.provider)
     {
-        wanted.extend(asks::machine(node, pool, provider).map(Ask::Machine));
+        wanted.extend(asks::machine(node, provider).map(Ask::Machine));
     }
     wanted
 }

@@ -141,9 +141,8 @@ fn target(files: &Files, doc: &Document, pool: Option<&Pool>, out: &mut Vec<Faul
 fn image(files: &Files, doc: &Document, out: &mut Vec<Fault>) {
     let Some(name) = doc.text_of("image") else { return };
     let at = [Go::To("image")];
-    if files.images.contains_key(name) {
-        let fault = doc.fault_at(&at, format!("`image: {name}` is a snapshot, and snapshots are not built yet"));
-        out.push(fault.hint(format!("build it elsewhere and name it as `image: {{glance: {name}}}`")));
+    if let Some(image) = files.images.get(name) {
+        built_where_launched(doc, name, image, out);
         return;
     }
     let known: Vec<&str> = files.images.keys().map(String::as_str).collect();
@@ -152,6 +151,20 @@ fn image(files: &Files, doc: &Document, out: &mut Vec<Fault>) {
         Some(near) => fault.label(format!("did you mean `{near}`?")),
         None => fault.hint(format!("one that Glance has already is named as `image: {{glance: {name}}}`")),
     });
+}
+
+/// A snapshot is an image of one cloud: it must be built in each provider that a pool boots it in.
+fn built_where_launched(doc: &Document, name: &str, image: &Parsed<SnapshotImage>, out: &mut Vec<Fault>) {
+    let Some(image) = &image.value else { return };
+    let list = doc.root.pairs().iter().find(|(key, _)| key.text() == Some("providers")).map(|(_, value)| value);
+    let Some(Node::List(items)) = list else { return };
+    for (nth, item) in items.iter().enumerate() {
+        if let Some(provider) = item.text().filter(|name| !image.providers.iter().any(|one| one.as_str() == *name)) {
+            let fault =
+                doc.fault_at(&[Go::To("providers"), Go::Item(nth)], format!("the image `{name}` is not built in `{provider}`"));
+            out.push(fault.hint(format!("add `{provider}` to the `providers` of images/{name}.yaml")));
+        }
+    }
 }
 
 /// A pool that can never be filled is no mistake of form, but surely none of intent either.

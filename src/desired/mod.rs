@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use crate::names::{ImageName, PoolName, ProviderName, TargetName};
 
 pub use controller::{AddressChoice, Controller, Family, HostKeys, Limits, Provider, Target, TargetSecret};
-pub use image::{Clean, SnapshotImage};
+pub use image::{Clean, DiskImage, SnapshotImage};
 pub use near::near;
 pub use pattern::Pattern;
 pub use pool::{Agent, AgentMode, FlavorChoice, HostKeyPolicy, Launcher, Pool, PoolImage, UsedWhen};

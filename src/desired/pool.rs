@@ -64,6 +64,16 @@ pub enum PoolImage {
     Glance(String),
 }
 
+impl PoolImage {
+    /// The snapshot that it is; none: made elsewhere.
+    pub fn snapshot(&self) -> Option<&ImageName> {
+        match self {
+            Self::Snapshot(name) => Some(name),
+            Self::Glance(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlavorChoice {

@@ -101,7 +101,7 @@ pub const IMAGE: Table = Table {
     keys: &[
         key("providers", Required),
         key("base-image", Required),
-        key("base-image-owner", NotYet("null")),
+        key("base-image-owner", Is("null")),
         key("flavor", Required),
         key("setup-script", Required),
         key("script-dir", Is("scripts")),
@@ -109,13 +109,16 @@ pub const IMAGE: Table = Table {
         key("private-key", Is("/etc/poolkeeper/id_ed25519")),
         key("setup-timeout", Is("2h")),
         key("rebuild-after", Is("24h")),
-        key("clean", NotYet("[machine-id, dhcp-leases]")),
+        key("clean", Is("[machine-id, dhcp-leases]")),
         key("keep", Is("2")),
-        key("diskimage", NotYet("null")),
+        key("diskimage", Is("null")),
         key("env", Is("{}")),
         key("properties", Is("{}")),
     ],
 };
+
+pub const DISKIMAGE: Table =
+    Table { what: "a disk image", keys: &[key("elements", Required), key("release", Is("null")), key("env", Is("{}"))] };
 
 pub const FLAVOR: Table = Table { what: "a flavor", keys: &[key("min-ram", Required), key("name-contains", Is("null"))] };
 
@@ -169,8 +172,8 @@ pub const AGENT: Table = Table {
     ],
 };
 
-pub const ALL: [&Table; 11] =
-    [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &MESSAGE, &AGENT];
+pub const ALL: [&Table; 12] =
+    [&CONTROLLER, &PROVIDER, &ADDRESS, &TARGET, &LIMITS, &IMAGE, &DISKIMAGE, &FLAVOR, &POOL, &POOL_IMAGE, &MESSAGE, &AGENT];
 
 #[cfg(test)]
 mod tests {

@@ -5,21 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::state::{self, State};
-use crate::desired::{Desired, Pool, Provider};
+use crate::desired::{Desired, Pool, Provider, SnapshotImage};
 use crate::names::{ControllerId, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::{
-    AgentConfig, Answer, Ask, Computer, FloatingIp, MachineSight, Marks, Observed, ProviderLists, Role, Server, TargetList,
+    AgentConfig, Answer, Ask, Computer, FloatingIp, Image, ImageMark, MachineSight, Marks, Observed, ProviderLists, Role, Server,
+    TargetList,
 };
 
-/// A server of ours in the role `node`, and what is known of its agent and machine.
+/// A server of ours in the role `node` or `builder`, and what is known of its agent and machine.
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
     pub name: NodeName,
     pub provider: ProviderName,
     pub server: &'a Server,
     pub marks: Marks,
-    /// Its pool in the desired state; none: removed.
+    /// Its pool in the desired state; none: removed, or it is a builder.
     pub pool: Option<&'a Pool>,
+    /// Of a builder: its image in the desired state, where that is built in this provider; none: removed.
+    pub image: Option<&'a SnapshotImage>,
+    /// Of a builder: what Glance has of it, sealed or not.
+    pub snapshots: Vec<&'a Image>,
     pub agent: AgentSight<'a>,
     /// None when it was not asked for or the answer is a gap.
     pub machine: Option<&'a MachineSight>,
@@ -100,6 +105,8 @@ impl Node<'_> {
 pub struct Joined<'a> {
     /// Of all providers that were seen, by provider and then in Nova's order.
     pub nodes: Vec<Node<'a>>,
+    /// In the same order. They have no agent, and count in no pool.
+    pub builders: Vec<Node<'a>>,
     /// Agents with a name of ours and no server.
     pub lone_agents: Vec<LoneAgent<'a>>,
     /// Left in the list of deleted agents: no agents any more, and taken for none.
@@ -120,7 +127,7 @@ pub struct LoneAgent<'a> {
 pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Joined<'a> {
     let controller = &desired.controller.id;
     let sights = Sights::of(observed);
-    let mut nodes = Vec::new();
+    let (mut nodes, mut builders) = (Vec::new(), Vec::new());
     let mut foreign = 0;
     for (provider, list) in &observed.lists.providers {
         let Ok(list) = list else { continue };
@@ -130,38 +137,59 @@ pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) ->
                 foreign += 1;
                 continue;
             };
-            if marks.role != Role::Node {
-                continue;
-            }
-            let agent = agent_of(observed, &marks, &server.name);
-            let machine = sights.machines.get(&(provider, server.id.as_str())).copied();
-            let console = sights.consoles.get(&(provider, server.id.as_str())).copied();
-            let pool = marks.pool.as_ref().and_then(|pool| desired.pools.get(pool));
-            let name = NodeName::new(server.name.as_str());
-            let provider = provider.clone();
-            let session = session_of(observed, &marks);
-            let resuming = sights.is_waited_for(&marks, &name);
+            let of_role = match marks.role {
+                Role::Node => &mut nodes,
+                Role::Builder => &mut builders,
+                Role::Debug | Role::Unknown(_) => continue,
+            };
             let floating_ips = floating_ips.remove(&server.id).unwrap_or_default();
-            let state = State::Launching;
-            nodes.push(Node {
-                name,
-                provider,
-                server,
-                marks,
-                pool,
-                agent,
-                machine,
-                console,
-                session,
-                resuming,
-                floating_ips,
-                state,
-            });
+            of_role.push(node(desired, observed, &sights, (provider, list), server, marks, floating_ips));
         }
     }
     state::derive(desired, &mut nodes, now);
+    state::derive_builders(desired, &mut builders, now);
     let lone_agents = lone_agents(desired, observed);
-    Joined { nodes, lone_agents, ghosts: ghosts(desired, observed), foreign }
+    Joined { nodes, builders, lone_agents, ghosts: ghosts(desired, observed), foreign }
+}
+
+/// Without its state.
+fn node<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    sights: &Sights<'a>,
+    (provider, list): (&ProviderName, &'a ProviderLists),
+    server: &'a Server,
+    marks: Marks,
+    floating_ips: Vec<&'a FloatingIp>,
+) -> Node<'a> {
+    let builder = marks.role == Role::Builder;
+    let name = NodeName::new(server.name.as_str());
+    let image = marks.image.as_ref().filter(|_| builder).and_then(|image| desired.images.get(image));
+    Node {
+        agent: if builder { AgentSight::Absent } else { agent_of(observed, &marks, &server.name) },
+        machine: sights.machines.get(&(provider, server.id.as_str())).copied(),
+        console: sights.consoles.get(&(provider, server.id.as_str())).copied(),
+        pool: marks.pool.as_ref().filter(|_| !builder).and_then(|pool| desired.pools.get(pool)),
+        image: image.filter(|image| image.providers.contains(provider)),
+        snapshots: if builder { snapshots(list, &desired.controller.id, &server.id) } else { Vec::new() },
+        session: session_of(observed, &marks),
+        resuming: sights.is_waited_for(&marks, &name),
+        name,
+        provider: provider.clone(),
+        server,
+        marks,
+        floating_ips,
+        state: State::Launching,
+    }
+}
+
+/// Made from this builder: sealed, or not yet. A person's snapshot of it carries another one's id, or none of our marks.
+fn snapshots<'a>(list: &'a ProviderLists, controller: &ControllerId, builder: &ServerId) -> Vec<&'a Image> {
+    let of_it = list.images.iter().filter(|image| {
+        let whose = image.mark(ImageMark::Itself).is_none_or(|id| id == image.id.as_str());
+        image.names(controller) && image.mark(ImageMark::Build) == Some(builder.as_str()) && whose
+    });
+    of_it.collect()
 }
 
 /// Ours, by the server that they were made for; of one server by id.

@@ -8,5 +8,5 @@ pub mod why;
 mod words;
 
 pub use join::{AgentSight, Joined, LoneAgent, Node, Times, join};
-pub use state::{KeptWhy, State};
+pub use state::{KeptWhy, Stage, State};
 pub use why::{FailedWhy, UsedWhy};

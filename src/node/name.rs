@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::desired::Digest;
-use crate::names::{ControllerId, NodeName, PoolName};
+use crate::names::{ControllerId, NodeName};
 
 /// Crockford's base 32 in lower case: sorts as it counts, and has no `i`, `l`, `o`, `u`.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -18,11 +18,11 @@ const CHECK_DIGITS: usize = 2;
 /// What a name has behind its pool's name and the dash.
 pub const SUFFIX: usize = TIME_DIGITS + SEQUENCE_DIGITS + CHECK_DIGITS;
 
-/// `<pool>-<time><sequence><check>`, the first of this second that is not taken.
-pub fn next(controller: &ControllerId, pool: &PoolName, now: Timestamp, taken: &BTreeSet<NodeName>) -> Option<NodeName> {
+/// `<pool or image>-<time><sequence><check>`, the first of this second that is not taken.
+pub fn next(controller: &ControllerId, of: &str, now: Timestamp, taken: &BTreeSet<NodeName>) -> Option<NodeName> {
     let seconds = u64::try_from(now.as_second()).ok()?;
     let names = (0..32_u64.pow(2)).map(|sequence| {
-        let stem = format!("{pool}-{}{}", base32(seconds, TIME_DIGITS), base32(sequence, SEQUENCE_DIGITS));
+        let stem = format!("{of}-{}{}", base32(seconds, TIME_DIGITS), base32(sequence, SEQUENCE_DIGITS));
         NodeName::new(format!("{stem}{}", check(controller, &stem)))
     });
     names.into_iter().find(|name| !taken.contains(name))
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn names_are_unique_sorted_and_ours() {
-        let (controller, pool) = (ControllerId::from("contint"), PoolName::from("ci-jessie"));
+        let (controller, pool) = (ControllerId::from("contint"), "ci-jessie");
         let mut taken = BTreeSet::new();
         for second in [1_795_410_000, 1_795_410_000, 1_795_410_001] {
-            let name = next(&controller, &pool, at(second), &taken).expect("a name");
+            let name = next(&controller, pool, at(second), &taken).expect("a name");
             assert!(is_ours(&controller, name.as_str()), "{name}");
             assert!(taken.iter().all(|earlier| *earlier < name), "{name} sorts last");
             assert_eq!(name.as_str().len(), "ci-jessie-".len() + SUFFIX);
@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn a_name_of_another_deployment_or_a_person_is_not_ours() {
-        let pool = PoolName::from("ci");
-        let theirs = next(&ControllerId::from("other"), &pool, at(1_795_410_000), &BTreeSet::new()).expect("a name");
+        let pool = "ci";
+        let theirs = next(&ControllerId::from("other"), pool, at(1_795_410_000), &BTreeSet::new()).expect("a name");
         let ours = ControllerId::from("contint");
         for name in [theirs.as_str(), "ci-jessie-227", "debug-trusty", "", "é", "ci-"] {
             assert!(!is_ours(&ours, name), "{name}");
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn golden_name() {
-        let name = next(&ControllerId::from("contint"), &PoolName::from("ci"), at(1_795_410_000), &BTreeSet::new());
+        let name = next(&ControllerId::from("contint"), "ci", at(1_795_410_000), &BTreeSet::new());
         assert_eq!(
             name.map(|name| name.to_string()),
             Some("ci-1ng7j2g00wq".to_owned()),

@@ -1,5 +1,6 @@
 //! Each node's state: the table of docs/architecture.md, row by row; the first row that fits.
 
+mod build;
 mod used;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +9,8 @@ use super::join::{AgentSight, Node};
 use super::mass_offline::mass_offline;
 use super::why::{FailedWhy, UsedWhy};
 use crate::desired::units::since;
-use crate::desired::{Desired, HostKeys, Pool, Provider};
+use crate::desired::{Desired, HostKeys, Provider};
+use crate::names::ImageId;
 use crate::observed::{AgentMark, Computer, HostKey, MachineSight, ScriptState, ServerStatus};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,25 @@ pub enum State {
     MassOffline,
     /// Online and idle.
     Ready,
+    /// A builder whose setup script passed.
+    Snapshot(Stage),
+}
+
+/// How far a builder is on its way from a machine to a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Its setup script exited 0: to be marked so.
+    Passed,
+    /// Marked, and on: it is told to go off.
+    TurningOff,
+    /// Off, and Glance shows no image of it.
+    Off,
+    /// Its image is not active yet.
+    Saving,
+    /// Its image is active: to be sealed.
+    Saved(ImageId),
+    /// Nodes may boot from its image: it is not needed any more.
+    Sealed(ImageId),
 }
 
 /// Why a node that is no capacity is left alone.
@@ -69,6 +90,13 @@ pub enum KeptWhy {
     Person(String),
     /// Ours, but of no pool that can be read: an alien.
     NoPool,
+}
+
+/// Fills in every builder's state.
+pub fn derive_builders(desired: &Desired, builders: &mut [Node<'_>], now: Timestamp) {
+    for node in builders {
+        node.state = Rules { desired, node, now, mass: false }.builder();
+    }
 }
 
 /// Fills in every node's state.
@@ -136,11 +164,7 @@ impl Rules<'_, '_> {
         let (server, marks) = (self.node.server, &self.node.marks);
         let failed = |why| Some(State::Failed(why));
         if server.status == ServerStatus::Build {
-            let within = self.provider().map(|provider| provider.launch_timeout);
-            return match within {
-                Some(within) if since(server.created, self.now) > within => failed(FailedWhy::NotActive { within }),
-                Some(_) | None => Some(State::Launching),
-            };
+            return Some(self.launching());
         }
         if let Some(mark) = &marks.failed {
             return failed(FailedWhy::Marked(mark.text.clone()));
@@ -162,6 +186,14 @@ impl Rules<'_, '_> {
         }
     }
 
+    fn launching(&self) -> State {
+        let within = self.provider().map(|provider| provider.launch_timeout);
+        match within {
+            Some(within) if since(self.node.server.created, self.now) > within => State::Failed(FailedWhy::NotActive { within }),
+            Some(_) | None => State::Launching,
+        }
+    }
+
     fn provider(&self) -> Option<&Provider> {
         self.desired.provider(&self.node.provider)
     }
@@ -171,31 +203,36 @@ impl Rules<'_, '_> {
         let (Some(pool), Some(provider)) = (self.node.pool, self.provider()) else {
             return State::Retiring("its pool was removed".to_owned());
         };
-        if self.node.lacks_floating_ip(provider) {
-            return self.without_floating_ip(pool, provider);
-        }
-        if self.node.address(provider).is_none() {
-            return self.no_ssh(pool, provider, "Nova shows no address to reach it at");
-        }
-        let facts = match self.node.machine {
-            Some(MachineSight::Up { key, facts }) => match facts {
-                Some(facts) => facts,
-                None => return self.unpinned(provider, key),
-            },
-            Some(MachineSight::NoSsh { why } | MachineSight::LoginRefused { why, .. }) => {
-                return self.no_ssh(pool, provider, why);
-            }
-            Some(MachineSight::OtherKey { .. }) | None => return State::Booting { up: None },
-        };
-        match &facts.script {
-            ScriptState::NotStarted => State::Booting { up: self.node.marks.hostkey.clone() },
-            ScriptState::Running { seconds, tail } if exceeds(*seconds, pool.ready_timeout) => {
+        match self.script(provider, pool.ready_timeout) {
+            Err(state) => state,
+            Ok(ScriptState::NotStarted) => State::Booting { up: self.node.marks.hostkey.clone() },
+            Ok(ScriptState::Running { seconds, tail }) if exceeds(*seconds, pool.ready_timeout) => {
                 State::Failed(FailedWhy::ScriptTimeout { within: pool.ready_timeout, tail: tail.clone() })
             }
-            ScriptState::Running { .. } => State::Preparing,
-            ScriptState::Passed => State::ToRegister,
-            ScriptState::Exited { status, tail } => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
-            ScriptState::Vanished { tail } => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
+            Ok(ScriptState::Running { .. }) => State::Preparing,
+            Ok(ScriptState::Passed) => State::ToRegister,
+            Ok(ScriptState::Exited { status, tail }) => State::Failed(FailedWhy::Script { status: *status, tail: tail.clone() }),
+            Ok(ScriptState::Vanished { tail }) => State::Failed(FailedWhy::ScriptVanished { tail: tail.clone() }),
+        }
+    }
+
+    /// How its script stands, once SSH answers with the pinned key; the machine's state before. `timeout`: the script's.
+    fn script(&self, provider: &Provider, timeout: SignedDuration) -> Result<&ScriptState, State> {
+        if self.node.lacks_floating_ip(provider) {
+            return Err(self.without_floating_ip(timeout, provider));
+        }
+        if self.node.address(provider).is_none() {
+            return Err(self.no_ssh(timeout, provider, "Nova shows no address to reach it at"));
+        }
+        match self.node.machine {
+            Some(MachineSight::Up { key, facts }) => match facts {
+                Some(facts) => Ok(&facts.script),
+                None => Err(self.unpinned(provider, key)),
+            },
+            Some(MachineSight::NoSsh { why } | MachineSight::LoginRefused { why, .. }) => {
+                Err(self.no_ssh(timeout, provider, why))
+            }
+            Some(MachineSight::OtherKey { .. }) | None => Err(State::Booting { up: None }),
         }
     }
 
@@ -214,15 +251,15 @@ impl Rules<'_, '_> {
         }
     }
 
-    fn without_floating_ip(&self, pool: &Pool, provider: &Provider) -> State {
-        let state = self.no_ssh(pool, provider, "no floating IP");
+    fn without_floating_ip(&self, timeout: SignedDuration, provider: &Provider) -> State {
+        let state = self.no_ssh(timeout, provider, "no floating IP");
         if matches!(state, State::Failed(_)) { state } else { State::WithoutFloatingIp }
     }
 
-    fn no_ssh(&self, pool: &Pool, provider: &Provider, why: &str) -> State {
+    fn no_ssh(&self, timeout: SignedDuration, provider: &Provider, why: &str) -> State {
         // Once its key is pinned a script may run, and reboot the machine: it has both timeouts then.
         let pinned = self.node.marks.hostkey.is_some();
-        let within = if pinned { provider.boot_timeout + pool.ready_timeout } else { provider.boot_timeout };
+        let within = if pinned { provider.boot_timeout + timeout } else { provider.boot_timeout };
         if self.active_for() > within {
             State::Failed(FailedWhy::NoSsh { within, why: why.to_owned() })
         } else if pinned {

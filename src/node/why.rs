@@ -55,6 +55,29 @@ pub enum FailedWhy {
         within: SignedDuration,
         tail: String,
     },
+    Setup {
+        status: i32,
+        tail: String,
+    },
+    SetupVanished {
+        tail: String,
+    },
+    SetupTimeout {
+        within: SignedDuration,
+        tail: String,
+    },
+    /// SHUTOFF, and its setup script had not passed.
+    OffTooEarly,
+    /// Of a builder: on, long after it was told to go off.
+    NotOff {
+        within: SignedDuration,
+    },
+    /// Of a builder: no image of it is active.
+    NotSaved {
+        within: SignedDuration,
+    },
+    /// What became of its image, in Glance's word.
+    ImageIs(String),
     NotOnline {
         within: SignedDuration,
     },
@@ -71,6 +94,12 @@ fn first_line(text: &str) -> &str {
 /// The last line of a text that says something.
 fn last_line(text: &str) -> &str {
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+}
+
+/// The last lines of a text that say something, in one line.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.iter().skip(lines.len().saturating_sub(3)).copied().collect::<Vec<_>>().join(" / ")
 }
 
 impl fmt::Display for UsedWhy {
@@ -109,6 +138,16 @@ impl fmt::Display for FailedWhy {
                 within(out, "ready script not over", limit)?;
                 write!(out, ": {}", last_line(tail))
             }
+            Self::Setup { status, tail } => write!(out, "setup script exited {status}: {}", last_lines(tail)),
+            Self::SetupVanished { tail } => write!(out, "setup script ended without a status: {}", last_lines(tail)),
+            Self::SetupTimeout { within: limit, tail } => {
+                within(out, "setup script not over", limit)?;
+                write!(out, ": {}", last_lines(tail))
+            }
+            Self::OffTooEarly => out.write_str("turned off before its setup script was over"),
+            Self::NotOff { within: limit } => within(out, "not off", limit),
+            Self::NotSaved { within: limit } => within(out, "its image not active", limit),
+            Self::ImageIs(status) => write!(out, "its image is {status}"),
             Self::NotOnline { within: limit } => within(out, "agent not online", limit),
             Self::Lost => out.write_str("agent lost for longer than lost-grace"),
             Self::Monitor(name) => write!(out, "taken offline by {name}"),

@@ -1,6 +1,6 @@
 //! What a state is called and counts as. How it comes about is `state`'s.
 
-use super::state::State;
+use super::state::{Stage, State};
 
 impl State {
     /// The word of listings and of the plan's table.
@@ -21,6 +21,12 @@ impl State {
             Self::Used(_) | Self::Resuming { .. } => "used",
             Self::Lost { .. } | Self::MassOffline => "lost",
             Self::Ready => "ready",
+            Self::Snapshot(Stage::Passed) => "built",
+            Self::Snapshot(Stage::TurningOff) => "turning off",
+            Self::Snapshot(Stage::Off) => "off",
+            Self::Snapshot(Stage::Saving) => "saving",
+            Self::Snapshot(Stage::Saved(_)) => "saved",
+            Self::Snapshot(Stage::Sealed(_)) => "done",
         }
     }
 
@@ -36,6 +42,7 @@ impl State {
                 | Self::Joining { .. }
                 | Self::Lost { .. }
                 | Self::MassOffline
+                | Self::Snapshot(_)
         )
     }
 

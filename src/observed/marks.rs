@@ -152,6 +152,14 @@ impl Hold {
     }
 }
 
+impl fmt::Display for Hold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, until, why } = self;
+        let until = until.map_or_else(|| "-".to_owned(), |until| seconds(until).to_string());
+        write!(out, "{who}; {until}; {why}")
+    }
+}
+
 /// The marks of a server of ours, read. A value that cannot be read stands as if a careful person had written it: a broken
 /// time is the oldest possible one only where that keeps the machine; see each field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -170,7 +178,8 @@ pub struct Marks {
     pub used: Option<Dated>,
     pub lost: Option<Timestamp>,
     pub failed: Option<Dated>,
-    pub built: bool,
+    /// When its setup script was seen to have passed.
+    pub built: Option<Timestamp>,
     pub retire: Option<String>,
     pub hold: Option<Hold>,
 }
@@ -219,7 +228,7 @@ impl Marks {
             used: dated(Mark::Used),
             lost: dated(Mark::Lost).map(|dated| dated.at),
             failed: dated(Mark::Failed),
-            built: value(Mark::Built).is_some(),
+            built: dated(Mark::Built).map(|dated| dated.at),
             retire: value(Mark::Retire).map(str::to_owned),
             hold: value(Mark::Hold).map(Hold::parse),
         })

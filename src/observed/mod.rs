@@ -22,7 +22,7 @@ pub use image::Image;
 pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState, WorkspaceSight};
 pub use marks::{AgentMark, Dated, Hold, ImageMark, Mark, Marks, Role};
 pub use server::{Address, AddressKind, Server, ServerStatus};
-pub use this_run::{Launched, Refused, ThisRun, Tried};
+pub use this_run::{KeepFailed, Launched, Refused, ThisRun, Tried};
 
 /// Round one: everything that a list shows, each list whole or a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]

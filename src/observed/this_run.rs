@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::names::{NodeName, ProviderName, Purpose, ServerId};
+use crate::names::{ImageName, NodeName, ProviderName, Purpose, ServerId};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct ThisRun {
@@ -24,8 +24,25 @@ pub struct ThisRun {
     pub started: BTreeSet<NodeName>,
     /// When the workspaces of idle nodes were looked at.
     pub looked: BTreeMap<ServerId, Timestamp>,
+    /// What a person asks to be built in this run, whatever its age.
+    pub update: BTreeSet<(ImageName, ProviderName)>,
+    /// Snapshots that this run sealed.
+    pub sealed: BTreeSet<(ImageName, ProviderName)>,
+    /// When this run told a builder to go off.
+    pub turned_off: BTreeMap<ServerId, Timestamp>,
+    /// Builders whose image this run asked Nova for: once, since Nova deletes an image that it could not upload.
+    pub saved: BTreeMap<ServerId, Timestamp>,
+    /// Builders that fail in this run are held.
+    pub keep_failed: Option<KeepFailed>,
     /// Tries of failed machines that were not kept for want of room.
     pub tries: Vec<Tried>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KeepFailed {
+    /// Who wants to look at them.
+    pub who: String,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -68,6 +85,13 @@ impl ThisRun {
     /// The service's words where it refused this kind of action on this node: it is not tried again in this run.
     pub fn refusal(&self, kind: &'static str, node: &NodeName) -> Option<&String> {
         self.refused.get(&Refused::Act(kind, node.clone()))
+    }
+
+    /// Asked for, and neither begun nor brought to its end by this run.
+    pub fn is_update_due(&self, image: &ImageName, provider: &ProviderName) -> bool {
+        let key = (image.clone(), provider.clone());
+        let begun = |launched: &Launched| launched.purpose.image() == Some(image) && launched.provider == *provider;
+        self.update.contains(&key) && !self.sealed.contains(&key) && !self.launched.iter().any(begun)
     }
 
     /// What a list shows needs no counting by this run any more.

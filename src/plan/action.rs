@@ -11,8 +11,8 @@ use crate::names::{
     FlavorId, FloatingIpId, ImageId, ImageName, NetworkId, NodeName, PoolName, PortId, ProviderName, Purpose, ServerId,
     TargetName,
 };
-use crate::node::Times;
-use crate::observed::{HostKey, ImageMark, Login, Mark};
+use crate::node::{Node, Times};
+use crate::observed::{HostKey, ImageMark, Login, Mark, Role};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Action {
@@ -262,6 +262,19 @@ pub struct Subject {
     pub name: NodeName,
 }
 
+impl Subject {
+    /// What its server is made for; none of what is no server's, and of one that cannot be told.
+    pub fn purpose(&self) -> Option<Purpose> {
+        let image = || self.image.clone().map(Purpose::Image);
+        self.pool.clone().map(Purpose::Pool).or_else(image)
+    }
+
+    pub fn of(node: &Node<'_>) -> Self {
+        let image = node.marks.image.as_ref().filter(|_| node.marks.role == Role::Builder);
+        Self { pool: node.pool_name().cloned(), image: image.cloned(), name: node.name.clone() }
+    }
+}
+
 /// What a chain does to its subject, in the order in which a plan shows them: deletions first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -276,6 +289,14 @@ pub enum Verb {
     Boot,
     /// A new server.
     Create,
+}
+
+impl Chain {
+    /// It makes a server there.
+    pub fn creates_in(&self, provider: &ProviderName) -> bool {
+        let mut acts = self.actions.iter().map(|action| &action.act);
+        acts.any(|act| if let Act::CreateServer(create) = act { create.provider == *provider } else { false })
+    }
 }
 
 impl Act {

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drift::drifted;
 use super::need;
+use super::snapshot::{self, Snapshots};
 use crate::desired::units::since;
-use crate::desired::{Desired, Digest, Launcher, Pool, Provider, UsedWhen};
+use crate::desired::{Desired, Digest, Launcher, Pool, Provider, SnapshotImage, UsedWhen};
 use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::join::config_tells_more;
 use crate::node::{AgentSight, Joined, Node, State, join, name};
@@ -18,35 +19,41 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
     let joined = join(desired, observed, now);
     let mut asks = BTreeSet::new();
     for node in &joined.nodes {
-        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider)) {
-            if wants_machine(node, pool) {
-                asks.extend(machine(node, pool, provider).map(Ask::Machine));
-                if node.marks.hostkey.is_none() {
-                    asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
-                }
-            }
-            if wants_workspace(node, pool, &observed.this_run, now) {
-                let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
-                asks.extend(machine(node, pool, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
-            }
+        if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
+            && wants_workspace(node, pool, &observed.this_run, now)
+        {
+            let workspace = Some(format!("{}/workspace", pool.agent.remote_fs.trim_end_matches('/')));
+            asks.extend(machine(node, provider).map(|ask| Ask::Machine(MachineAsk { workspace, ..ask })));
         }
-        asks.extend(super::floating::asks(node, &observed.this_run));
         if let (State::Resuming { .. }, Some(target)) = (&node.state, node.target()) {
             asks.insert(Ask::Queue(target.clone()));
         }
+    }
+    for node in joined.nodes.iter().chain(&joined.builders) {
+        let console = || Ask::Console(node.provider.clone(), node.server.id.clone());
+        if let Some(provider) = desired.provider(&node.provider).filter(|_| wants_machine(node)) {
+            asks.extend(machine(node, provider).map(Ask::Machine));
+            if node.marks.hostkey.is_none() {
+                asks.insert(console());
+            }
+        }
+        asks.extend(super::floating::asks(node, &observed.this_run));
         if matches!(node.state, State::Failed(_)) && node.marks.failed.is_none() && node.server.status != ServerStatus::Build {
-            asks.insert(Ask::Console(node.provider.clone(), node.server.id.clone()));
+            asks.insert(console());
         }
     }
-    let drifted = drifted(desired, observed, &joined, now);
+    let snapshots = Snapshots::of(desired, observed);
+    let drifted = drifted(desired, observed, &joined, &snapshots, now);
     let counts = need::counts(desired, observed, &joined, &drifted, now);
-    asks.extend(for_creating(desired, &observed.lists, &counts));
+    let builds = snapshot::due::looks(desired, observed, &joined, &snapshots, now);
+    let building = builds.iter().filter(|look| look.want.is_ok()).map(|look| &look.provider.name);
+    asks.extend(for_creating(desired, &observed.lists, &counts, building));
     asks.extend(configs(desired, &observed.lists, &joined));
     asks
 }
 
 /// ACTIVE and on its way up: only SSH tells how far it is.
-fn wants_machine(node: &Node<'_>, pool: &Pool) -> bool {
+fn wants_machine(node: &Node<'_>) -> bool {
     if node.server.status != ServerStatus::Active {
         return false;
     }
@@ -54,11 +61,15 @@ fn wants_machine(node: &Node<'_>, pool: &Pool) -> bool {
         (State::Booting { .. }, None) => true,
         // An inbound agent that died before it was ever online is started again.
         (State::Joining { .. }, Some(AgentMark::Joining(_))) => {
-            matches!(pool.agent.launcher, Launcher::Inbound { .. }) && matches!(node.agent, AgentSight::Seen(_))
+            let inbound = |pool: &Pool| matches!(pool.agent.launcher, Launcher::Inbound { .. });
+            node.pool.is_some_and(inbound) && matches!(node.agent, AgentSight::Seen(_))
         }
         _ => false,
     }
 }
+
+/// Of a builder: base images are not ours to configure.
+const SSH_PORT: u16 = 22;
 
 /// How long a look at a workspace is due, in each check-interval: a timer that runs each minute comes by once or twice, also
 /// when one run takes its whole 50 s.
@@ -78,20 +89,25 @@ fn wants_workspace(node: &Node<'_>, pool: &Pool, this_run: &ThisRun, now: Timest
 }
 
 /// A look at a node's machine; none while it has no address.
-pub fn machine(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<MachineAsk> {
-    let login = login(node, pool, provider)?;
-    let (server, pinned, script) = (node.server.id.clone(), node.marks.hostkey.clone(), pool.ready_run());
+pub fn machine(node: &Node<'_>, provider: &Provider) -> Option<MachineAsk> {
+    let login = login(node, provider)?;
+    let (server, pinned) = (node.server.id.clone(), node.marks.hostkey.clone());
+    let script = match node.pool {
+        Some(pool) => pool.ready_run(),
+        None => SnapshotImage::setup_run(node.marks.spec.as_deref().unwrap_or_default()),
+    };
     Some(MachineAsk { provider: node.provider.clone(), server, login, pinned, script, workspace: None })
 }
 
-/// How to reach a node; none while it has no address.
-pub fn login(node: &Node<'_>, pool: &Pool, provider: &Provider) -> Option<Login> {
-    Some(Login {
-        host: node.address(provider)?.to_owned(),
-        port: pool.ssh_port,
-        usernames: pool.username.clone(),
-        private_key: pool.private_key.clone(),
-    })
+/// How to reach a node or builder; none while it has no address, or nobody knows who logs in to it.
+pub fn login(node: &Node<'_>, provider: &Provider) -> Option<Login> {
+    let (port, usernames, private_key) = match (node.pool, node.image) {
+        (Some(pool), _) => (pool.ssh_port, &pool.username, &pool.private_key),
+        (None, Some(image)) => (SSH_PORT, &image.username, &image.private_key),
+        (None, None) => return None,
+    };
+    let host = node.address(provider)?.to_owned();
+    Some(Login { host, port, usernames: usernames.clone(), private_key: private_key.clone() })
 }
 
 /// Agents that the list does not tell enough of: without executors, or without a server and a description.
@@ -108,11 +124,16 @@ fn configs(desired: &Desired, lists: &Lists, joined: &Joined<'_>) -> BTreeSet<As
 }
 
 /// What a create call is made of, only when there may be one.
-fn for_creating(desired: &Desired, lists: &Lists, counts: &BTreeMap<PoolName, need::Counts>) -> BTreeSet<Ask> {
+fn for_creating<'d>(
+    desired: &'d Desired,
+    lists: &Lists,
+    counts: &BTreeMap<PoolName, need::Counts>,
+    building: impl Iterator<Item = &'d ProviderName>,
+) -> BTreeSet<Ask> {
     let short = desired.pools.values().filter(|pool| counts.get(&pool.name).is_some_and(|counts| counts.need() > 0));
     let mut asks = BTreeSet::new();
     let seen = |provider: &&ProviderName| matches!(lists.providers.get(*provider), Some(Ok(_)));
-    for provider in short.flat_map(|pool| &pool.providers).filter(seen) {
+    for provider in short.flat_map(|pool| &pool.providers).chain(building).filter(seen) {
         asks.insert(Ask::Flavors(provider.clone()));
         asks.insert(Ask::Limits(provider.clone()));
         if desired.provider(provider).is_some_and(|provider| !provider.networks.is_empty()) {

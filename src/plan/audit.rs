@@ -3,6 +3,7 @@
 
 mod creates;
 mod floating;
+mod images;
 mod sight;
 mod steps;
 
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{Act, Chain, Plan};
 use crate::desired::Desired;
-use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::names::{ImageName, NodeName, PoolName, ProviderName, ServerId, TargetName};
 use crate::observed::Observed;
 use sight::{Sights, agent_of};
 
@@ -86,6 +87,25 @@ pub enum Offence {
     QuotaOver(ProviderName),
     /// More than `max-launches-per-run`.
     RunOver,
+    /// A builder is switched off, or its image made, before it is marked built.
+    NoBuiltMark(NodeName),
+    /// A setup script is started on a builder that is built.
+    BuiltAlready(NodeName),
+    /// A builder goes, and an image of it stays that is nobody's then.
+    Unsealed(NodeName),
+    /// A snapshot that a person protected goes.
+    ImageProtected(NodeName),
+    /// A snapshot goes that a machine boots from.
+    ImageInUse(NodeName),
+    /// A snapshot goes that is not beyond `keep`, or bad without a newer good one.
+    ImageNeeded(NodeName),
+    /// A node from an image that is no good snapshot of ours.
+    BootsFromBad(NodeName),
+    BuildWhilePaused(ImageName),
+    /// A second builder at work in a provider.
+    TwoBuilders(ProviderName),
+    /// A build of inputs that failed, before its back-off is over.
+    BuildBackOff(ImageName, ProviderName),
 }
 
 /// Every rule that the plan breaks, sorted; none of a sound plan.
@@ -93,7 +113,10 @@ pub fn audit(desired: &Desired, observed: &Observed, plan: &Plan, now: Timestamp
     let sights = Sights::of(desired, observed, now);
     let mut offences = two_chains(plan);
     for chain in &plan.chains {
-        steps::audit(&sights, chain, &mut offences);
+        match images::deletion(&sights, plan, chain) {
+            Some(found) => offences.extend(found),
+            None => steps::audit(&sights, chain, &mut offences),
+        }
     }
     creates::audit(&sights, plan, &mut offences);
     offences.sort();

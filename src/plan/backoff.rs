@@ -1,20 +1,28 @@
-//! Back-off without memory: the newest failed machine of a pool in a provider is kept, and its age and try are the state.
+//! Back-off without memory: the newest failed machine of a pool or image in a provider is kept, and its age and try are the
+//! state. Of a pool that boots from snapshots each snapshot has its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::WaitsFor;
-use crate::names::{PoolName, ProviderName, ServerId};
+use super::snapshot::Snapshots;
+use crate::desired::PoolImage;
+use crate::names::{ImageId, ProviderName, Purpose, ServerId};
 use crate::node::{Joined, Node, State};
-use crate::observed::{AgentMark, ThisRun};
+use crate::observed::{AgentMark, Role, ThisRun};
 
 /// The first wait: long enough for a passing fault of the cloud, short enough that a person who mends it sees the next try.
 const FIRST: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait: a pool that is mended at night fills within half an hour by itself.
 pub const LONGEST: SignedDuration = SignedDuration::from_mins(30);
 
-/// Where a pool stands in a provider where machines failed.
+/// What failed machines were made for, where, and, for a pool that boots from snapshots, from which one.
+pub type Key = (Purpose, ProviderName, Option<ImageId>);
+
+pub type BackOffs = BTreeMap<Key, BackOff>;
+
+/// Where a pool or image stands in a provider where machines failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackOff {
     pub kept: ServerId,
@@ -23,7 +31,7 @@ pub struct BackOff {
     pub why: String,
     /// Machines launched after the kept one that are still on their way.
     pub trying: u32,
-    /// One launched after it was online once: it is over, and the kept one goes.
+    /// One launched after it was online once, or became a snapshot: it is over, and the kept one goes.
     pub over: bool,
 }
 
@@ -54,39 +62,76 @@ fn wait(attempt: u32) -> SignedDuration {
     LONGEST.min(FIRST * 2_i32.pow(doublings))
 }
 
-/// By pool and provider. A machine that failed for want of quota is no boot failure: Nova refuses those, no server is left.
-pub fn back_offs(joined: &Joined<'_>) -> BTreeMap<(PoolName, ProviderName), BackOff> {
-    let mut newest: BTreeMap<(PoolName, ProviderName), &Node<'_>> = BTreeMap::new();
-    for node in &joined.nodes {
-        let (State::Failed(_), Some(pool)) = (&node.state, node.pool_name()) else { continue };
-        let key = (pool.clone(), node.provider.clone());
+/// What a machine's failing is counted for; none: it says nothing.
+pub fn key_of(node: &Node<'_>) -> Option<Key> {
+    let provider = node.provider.clone();
+    if node.marks.role == Role::Builder {
+        return Some((Purpose::Image(node.marks.image.clone()?), provider, None));
+    }
+    let snapshots = node.pool.is_some_and(|pool| matches!(pool.image, PoolImage::Snapshot(_)));
+    let from = node.marks.base.clone().filter(|_| snapshots);
+    Some((Purpose::Pool(node.pool_name()?.clone()), provider, from))
+}
+
+/// A machine that failed for want of quota is no boot failure: Nova refuses those, no server is left.
+///
+/// `stale`: builders from other inputs than those of now: what they failed of may be mended.
+pub fn back_offs(joined: &Joined<'_>, snapshots: &Snapshots<'_>, stale: &BTreeSet<ServerId>, now: Timestamp) -> BackOffs {
+    let mut newest: BTreeMap<Key, &Node<'_>> = BTreeMap::new();
+    for node in joined.nodes.iter().chain(&joined.builders).filter(|node| !stale.contains(&node.server.id)) {
+        let Some(key) = key_of(node).filter(|_| has_failed(node)) else { continue };
+        // From a snapshot that nothing boots from any more no try will follow.
+        if key.2.as_ref().is_some_and(|from| !snapshots.has_good(&key.1, from)) {
+            continue;
+        }
         let kept = newest.entry(key).or_insert(node);
         if (node.server.created, &node.name) > (kept.server.created, &kept.name) {
             *kept = node;
         }
     }
-    newest.into_iter().map(|(key, kept)| (key.clone(), of(&key, kept, joined))).collect()
+    newest.into_iter().map(|(key, kept)| (key.clone(), of(&key, kept, joined, snapshots, now))).collect()
 }
 
-fn of(key: &(PoolName, ProviderName), kept: &Node<'_>, joined: &Joined<'_>) -> BackOff {
-    let after = joined
-        .nodes
-        .iter()
-        .filter(|node| node.pool_name() == Some(&key.0) && node.provider == key.1 && node.server.created > kept.server.created);
+/// A failed builder that a person keeps for a look has failed all the same.
+fn has_failed(node: &Node<'_>) -> bool {
+    let kept = matches!(node.state, State::Held(_)) && node.marks.role == Role::Builder && node.marks.failed.is_some();
+    kept || matches!(node.state, State::Failed(_))
+}
+
+/// From its creation, as a node boots within minutes. A setup script may run for hours: of a builder from its failing.
+fn began(kept: &Node<'_>, now: Timestamp) -> Timestamp {
+    let server = kept.server;
+    match (&kept.marks.role, &kept.marks.failed) {
+        (Role::Builder, Some(failed)) => failed.at.max(server.created),
+        (Role::Builder, None) if server.takes_metadata() => now,
+        (Role::Builder | Role::Node | Role::Debug | Role::Unknown(_), _) => server.created,
+    }
+}
+
+fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>, now: Timestamp) -> BackOff {
+    let all = joined.nodes.iter().chain(&joined.builders);
+    let after = all.filter(|node| node.server.created > kept.server.created && key_of(node).as_ref() == Some(key));
     let (mut trying, mut over) = (0, false);
     for node in after {
         over |= node.marks.agent == Some(AgentMark::Joined);
         trying += u32::from(node.state.is_coming());
     }
+    if let Purpose::Image(image) = &key.0 {
+        over |= snapshots.newest_good(image, &key.1).is_some_and(|newest| newest.created > kept.server.created);
+    }
     let attempt = kept.marks.attempt;
-    let until = kept.server.created.checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
-    let why = if let State::Failed(why) = &kept.state { why.to_string() } else { String::new() };
+    let until = began(kept, now).checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
+    let why = match (&kept.state, &kept.marks.failed) {
+        (State::Failed(why), _) => why.to_string(),
+        (_, Some(failed)) => failed.text.clone(),
+        (_, None) => String::new(),
+    };
     BackOff { kept: kept.server.id.clone(), attempt, until, why, trying, over }
 }
 
 /// `poolkeeper_try` of the next create: one more than the kept machine's, or than one this run gave up for want of room.
-pub fn next_attempt(back_off: Option<&BackOff>, this_run: &ThisRun, pool: &PoolName, provider: &ProviderName) -> u32 {
-    let given_up = this_run.tries.iter().find(|tried| tried.purpose.pool() == Some(pool) && tried.provider == *provider);
+pub fn next_attempt(back_off: Option<&BackOff>, this_run: &ThisRun, purpose: &Purpose, provider: &ProviderName) -> u32 {
+    let given_up = this_run.tries.iter().find(|tried| tried.purpose == *purpose && tried.provider == *provider);
     match back_off {
         Some(BackOff { attempt, over: false, .. }) => attempt.saturating_add(1),
         Some(_) | None => given_up.map_or(1, |tried| tried.attempt.saturating_add(1)),

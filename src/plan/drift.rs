@@ -5,10 +5,11 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::snapshot::Snapshots;
 use super::spec::Inputs;
 use crate::desired::units::{self, since};
 use crate::desired::{Desired, Pool, PoolImage, Provider};
-use crate::names::{PoolName, ProviderName, ServerId, short};
+use crate::names::{ImageId, PoolName, ProviderName, ServerId, short};
 use crate::node::{AgentSight, Joined, Node, State};
 use crate::observed::image::newest;
 use crate::observed::{Image, Observed};
@@ -40,12 +41,19 @@ impl fmt::Display for Drift {
 pub type Drifted = BTreeMap<ServerId, Vec<Drift>>;
 
 /// What drifted of every idle node. A node that is not idle is looked at when it is.
-pub fn drifted(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> Drifted {
+pub fn drifted(
+    desired: &Desired,
+    observed: &Observed,
+    joined: &Joined<'_>,
+    snapshots: &Snapshots<'_>,
+    now: Timestamp,
+) -> Drifted {
     let mut wanted: BTreeMap<(&PoolName, &ProviderName), Wanted<'_>> = BTreeMap::new();
     let mut drifted = Drifted::new();
     for node in joined.nodes.iter().filter(|node| is_idle(node)) {
         let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider)) else { continue };
-        let wanted = wanted.entry((&pool.name, &provider.name)).or_insert_with(|| Wanted::of(observed, pool, provider));
+        let wanted =
+            wanted.entry((&pool.name, &provider.name)).or_insert_with(|| Wanted::of(observed, snapshots, pool, provider));
         let drift = wanted.drift_of(node, now);
         if !drift.is_empty() {
             drifted.insert(node.server.id.clone(), drift);
@@ -57,18 +65,31 @@ pub fn drifted(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now:
 /// What nodes of a pool in a provider would be made from now.
 struct Wanted<'a> {
     inputs: Inputs,
-    /// None: not seen, or made by us.
+    /// None: not seen, or there is none.
     image: Option<&'a Image>,
+    /// Of the snapshots that its nodes may be from, by what people call them.
+    names: BTreeMap<&'a ImageId, &'a str>,
     max_age: Option<SignedDuration>,
 }
 
 impl<'a> Wanted<'a> {
-    fn of(observed: &'a Observed, pool: &Pool, provider: &Provider) -> Self {
+    fn of(observed: &'a Observed, snapshots: &Snapshots<'a>, pool: &Pool, provider: &Provider) -> Self {
         let image = match (&pool.image, observed.lists.providers.get(&provider.name)) {
             (PoolImage::Glance(name), Some(Ok(list))) => newest(&list.images, name),
-            _ => None,
+            (PoolImage::Snapshot(name), Some(Ok(_))) => snapshots.newest_good(name, &provider.name),
+            (_, Some(Err(_)) | None) => None,
         };
-        Self { inputs: Inputs::of(pool, provider), image, max_age: pool.max_ready_age }
+        let all = pool.image.snapshot().map(|name| snapshots.all(name, &provider.name)).unwrap_or_default();
+        let names = all.iter().map(|image| (&image.id, image.name.as_str())).collect();
+        Self { inputs: Inputs::of(pool, provider), image, names, max_age: pool.max_ready_age }
+    }
+
+    /// Images made elsewhere are of one name.
+    fn shown<'i>(&self, id: &'i ImageId) -> &'i str
+    where
+        'a: 'i,
+    {
+        self.names.get(id).copied().unwrap_or_else(|| short(id.as_str()))
     }
 
     fn drift_of(&self, node: &Node<'_>, now: Timestamp) -> Vec<Drift> {
@@ -77,7 +98,7 @@ impl<'a> Wanted<'a> {
         if let (Some(image), Some(from)) = (self.image, &node.server.image)
             && image.id != *from
         {
-            drift.push(Drift::Image { from: short(from.as_str()).to_owned(), to: short(image.id.as_str()).to_owned() });
+            drift.push(Drift::Image { from: self.shown(from).to_owned(), to: self.shown(&image.id).to_owned() });
         }
         if let Some(limit) = self.max_age.filter(|limit| since(node.server.created, now) > *limit) {
             drift.push(Drift::Age(limit));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::launch;
 use super::prepare::still_up;
 use super::retire::{Sight, Step};
+use super::room;
 use super::{Act, Action, Because, Chain, CreateFloatingIp, Expects, FloatingIpExpects, Step as Up, Subject, Verb, WaitsFor};
 use crate::desired::{Desired, Family, Provider};
 use crate::names::{NetworkId, NodeName, ProviderName, ServerId};
@@ -46,7 +46,7 @@ pub fn create(sight: Sight<'_>, node: &Node<'_>) -> Step {
     };
     let expects = Expects { server: Some(still_up(controller, node, &[])), ..Expects::default() };
     Ok(Chain {
-        subject: Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() },
+        subject: Subject::of(node),
         verb: Verb::Boot,
         because: Because::Next(Up::FloatingIp),
         times: Some(node.times()),
@@ -58,7 +58,7 @@ fn network(observed: &Observed, provider: &Provider) -> Result<NetworkId, WaitsF
     let unseen = || WaitsFor::Gap(provider.name.to_string());
     let wanted = provider.floating_ip_network.as_ref().ok_or_else(unseen)?;
     let Some(Answer::Networks(seen)) = observed.answer(&Ask::Networks(provider.name.clone())) else { return Err(unseen()) };
-    launch::network(seen, wanted)
+    room::network(seen, wanted)
 }
 
 /// The port of the IPv4 address that would be used without a floating one. Nova's list may lag: then any with an IPv4 address,

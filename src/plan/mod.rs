@@ -15,12 +15,18 @@ pub mod planner;
 pub mod prepare;
 pub mod reason;
 pub mod retire;
+pub mod room;
+pub mod snapshot;
 pub mod spec;
 pub mod steps;
 pub mod surplus;
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
 use crate::desired::Desired;
-use crate::names::{ControllerId, PoolName, ProviderName, TargetName};
+use crate::names::{ControllerId, ImageName, NodeName, PoolName, ProviderName, TargetName};
 use crate::observed::{Account, Gap};
 
 pub use action::{
@@ -36,6 +42,7 @@ pub use expects::{
 pub use need::Counts;
 pub use planner::plan;
 pub use reason::{Because, Step, WaitsFor};
+pub use snapshot::due::Due;
 
 /// What would be done in one pass, and what would not and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -49,7 +56,9 @@ pub struct Plan {
     /// By verb, deletions first, then by pool and name.
     pub chains: Vec<Chain>,
     pub pools: Vec<PoolLine>,
-    /// Nodes that nothing is done for now, and why.
+    /// Every image in each of its providers that was seen.
+    pub images: Vec<ImageLine>,
+    /// Nodes and builders that nothing is done for now, and why.
     pub waits: Vec<NodeWait>,
 }
 
@@ -87,6 +96,28 @@ pub struct PoolLine {
     pub waits_for: Option<WaitsFor>,
 }
 
+/// How a snapshot stands in a provider.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ImageLine {
+    pub name: ImageName,
+    pub provider: ProviderName,
+    /// The newest good one, which nodes boot from.
+    pub current: Option<NodeName>,
+    pub created: Option<Timestamp>,
+    /// For people.
+    #[serde(skip)]
+    pub age: Option<SignedDuration>,
+    /// The builder that is at work, or is made by this plan.
+    pub builder: Option<NodeName>,
+    /// Of the builder.
+    pub state: Option<&'static str>,
+    /// Why one is to be built.
+    pub due: Option<Due>,
+    pub waits_for: Option<WaitsFor>,
+    /// Pools that boot from it.
+    pub pools: Vec<PoolName>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NodeWait {
     pub subject: Subject,
@@ -101,26 +132,33 @@ impl Plan {
 
     /// Something moves by itself: looking again soon will show more.
     pub fn under_way(&self) -> bool {
+        self.all_waits().any(WaitsFor::is_under_way)
+    }
+
+    fn all_waits(&self) -> impl Iterator<Item = &WaitsFor> {
         let nodes = self.waits.iter().map(|wait| &wait.waits_for);
         let pools = self.pools.iter().filter_map(|pool| pool.waits_for.as_ref());
-        nodes.chain(pools).any(WaitsFor::is_under_way)
+        nodes.chain(pools).chain(self.images.iter().filter_map(|image| image.waits_for.as_ref()))
     }
 
     /// Nothing to do, and nothing to say but counts.
     pub fn is_quiet(&self) -> bool {
-        let pools = self.pools.iter().filter_map(|pool| pool.waits_for.as_ref());
-        let waits = self.waits.iter().map(|wait| &wait.waits_for).chain(pools);
-        self.is_empty() && self.gaps.is_empty() && self.refusals.is_empty() && waits.into_iter().all(WaitsFor::is_quiet)
+        self.is_empty() && self.gaps.is_empty() && self.refusals.is_empty() && self.all_waits().all(WaitsFor::is_quiet)
     }
 
-    /// Everything of these pools alone; none named: everything.
+    /// Everything of these pools alone, with the snapshots that they boot from; none named: everything.
     #[must_use]
     pub fn only(mut self, pools: &[PoolName]) -> Self {
         if !pools.is_empty() {
-            let named = |pool: Option<&PoolName>| pool.is_some_and(|pool| pools.contains(pool));
-            self.chains.retain(|chain| named(chain.subject.pool.as_ref()));
-            self.waits.retain(|wait| named(wait.subject.pool.as_ref()));
-            self.pools.retain(|pool| named(Some(&pool.name)));
+            let named = |pool: &PoolName| pools.contains(pool);
+            self.images.retain(|image| image.pools.iter().any(named));
+            let images: BTreeSet<&ImageName> = self.images.iter().map(|image| &image.name).collect();
+            let of = |subject: &Subject| {
+                subject.pool.as_ref().is_some_and(named) || subject.image.as_ref().is_some_and(|image| images.contains(image))
+            };
+            self.chains.retain(|chain| of(&chain.subject));
+            self.waits.retain(|wait| of(&wait.subject));
+            self.pools.retain(|pool| named(&pool.name));
         }
         self
     }
@@ -134,7 +172,19 @@ impl WaitsFor {
 
     /// Some limit of size is reached: what leaves makes room.
     pub fn is_for_room(&self) -> bool {
-        matches!(self, Self::PoolFull { .. } | Self::ProviderFull { .. } | Self::Quota(_))
+        matches!(self, Self::PoolFull { .. } | Self::ProviderFull { .. } | Self::Quota(_) | Self::KeptForBuild(_))
+    }
+
+    /// A place in a provider that pools must not take meanwhile.
+    pub fn is_for_a_slot(&self) -> bool {
+        matches!(
+            self,
+            Self::ProviderFull { .. }
+                | Self::LaunchesAtATime { .. }
+                | Self::LaunchesPerRun { .. }
+                | Self::Quota(_)
+                | Self::NextPass
+        )
     }
 
     /// Time of seconds to minutes ends it, without a person or an unseen service.
@@ -148,6 +198,9 @@ impl WaitsFor {
             | Self::Deletion
             | Self::LaterPass
             | Self::NextPass
+            | Self::Setup
+            | Self::Off
+            | Self::Saving
             | Self::LaunchesAtATime { .. } => true,
             Self::Build
             | Self::Person(_)
@@ -166,6 +219,13 @@ impl WaitsFor {
             | Self::Try { .. }
             | Self::Replacement(_)
             | Self::NoImage(_)
+            | Self::SeveralOwners { .. }
+            // Its builder's own wait tells whether it moves.
+            | Self::NoSnapshot { .. }
+            | Self::OtherBuild(_)
+            | Self::KeptForBuild(_)
+            | Self::BadInputs { .. }
+            | Self::SavedAgain
             | Self::NoFlavor { .. }
             | Self::NoNetwork { .. }
             | Self::Refused(_) => false,

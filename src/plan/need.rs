@@ -77,6 +77,7 @@ impl Counts {
             | State::ToRegister
             | State::Joining { .. }
             | State::Lost { .. }
+            | State::Snapshot(_)
             | State::MassOffline => &mut self.coming,
         };
         *field += 1;
@@ -129,7 +130,7 @@ fn count_replaced(counts: &mut BTreeMap<PoolName, Counts>, joined: &Joined<'_>, 
 }
 
 /// Creates of this run that no list shows yet. Most passes have none, and look up no names.
-fn unlisted(observed: &Observed, now: Timestamp) -> Vec<&Launched> {
+pub fn unlisted(observed: &Observed, now: Timestamp) -> Vec<&Launched> {
     if observed.this_run.launched.is_empty() {
         return Vec::new();
     }
@@ -169,7 +170,8 @@ pub fn loads(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: T
             && !node.server.is_deleting()
             && limit.is_some_and(|limit| since(node.server.created, now) <= limit)
     };
-    for node in joined.nodes.iter().filter(|node| node.state.is_launching() || builds(node)) {
+    let all = joined.nodes.iter().chain(&joined.builders);
+    for node in all.filter(|node| node.state.is_launching() || builds(node)) {
         loads.entry(node.provider.clone()).or_default().launching += 1;
     }
     for launched in unlisted(observed, now) {

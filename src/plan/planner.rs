@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::backoff::{BackOff, back_offs};
+use super::backoff::{BackOffs, back_offs, key_of};
 use super::brakes::{self, brake};
-use super::launch::{Room, launches};
+use super::launch::{Pools, launches};
 use super::need::{self, Counts, Load};
 use super::retire::Sight;
+use super::room::Room;
+use super::snapshot::builder::Builders;
+use super::snapshot::due::Look;
+use super::snapshot::{Snapshots, due, keep};
 use super::steps::Steps;
 use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
@@ -16,7 +20,7 @@ use super::{
 };
 use super::{drift, floating, surplus};
 use crate::desired::Desired;
-use crate::names::{NodeName, PoolName, ProviderName, ServerId, TargetName};
+use crate::names::{NodeName, PoolName, ProviderName, Purpose, ServerId, TargetName};
 use crate::node::mass_offline::mass_offline;
 use crate::node::{Joined, Node, State, join};
 use crate::observed::{Computer, Observed};
@@ -24,17 +28,27 @@ use crate::observed::{Computer, Observed};
 /// What one pass would do. Same input, same plan, byte for byte.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let joined = join(desired, observed, now);
-    let drifted = drift::drifted(desired, observed, &joined, now);
+    let snapshots = Snapshots::of(desired, observed);
+    let drifted = drift::drifted(desired, observed, &joined, &snapshots, now);
     let counts = need::counts(desired, observed, &joined, &drifted, now);
     let loads = need::loads(desired, observed, &joined, now);
-    let back_offs = back_offs(&joined);
+    let looks = due::looks(desired, observed, &joined, &snapshots, now);
+    let stale = stale(&joined, &looks);
+    let back_offs = back_offs(&joined, &snapshots, &stale, now);
     let head = head(desired, observed, &loads);
 
-    let mut room = Room::new(desired, observed, &joined, loads, &back_offs, now);
-    let launches = launches(&mut room, &counts);
+    let mut room = Room::new(desired, observed, loads, now);
+    // First: a build that finds no room has a slot kept, and a pool could take the one that it finds.
+    let builds = due::builds(&mut room, &looks, &back_offs, &desired.pools);
+    let says = builds.says();
+    let launches = launches(&mut Pools::new(&mut room, &joined, &back_offs, &snapshots, &says), &counts);
     let mut going = surplus::surplus(&counts, &joined, &drifted);
     going.extend(surplus::first_without_room(&counts, &joined, &drifted, &launches.waits, &back_offs));
-    let in_the_way = in_the_way(&joined, &back_offs, &launches.waits, now);
+    let full = |purpose: &Purpose, provider: &ProviderName| match purpose {
+        Purpose::Pool(pool) => launches.waits.get(pool).is_some_and(WaitsFor::is_for_room),
+        Purpose::Image(image) => builds.waits(image, provider).is_some_and(WaitsFor::is_for_room),
+    };
+    let in_the_way = in_the_way(&joined, &back_offs, full, now);
 
     let missing = mass_offline(desired, &joined.nodes, now);
     let mass_targets = missing.iter().map(|mass| mass.target.clone()).collect();
@@ -42,16 +56,22 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let (mut chains, mut waits) = (Vec::new(), Vec::new());
     let short = counts.iter().filter(|(_, counts)| counts.need() > 0).map(|(pool, _)| pool).collect();
     let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way, short: &short };
-    for node in &joined.nodes {
-        match steps.of(node) {
+    let due = looks.iter().filter(|look| look.want.is_ok()).map(|look| (look.image.name.clone(), look.provider.name.clone()));
+    let due = due.collect();
+    let builders = Builders { sight, back_offs: &back_offs, stale: &stale, in_the_way: &in_the_way, due: &due };
+    let of_nodes = joined.nodes.iter().map(|node| (node, steps.of(node)));
+    for (node, step) in of_nodes.chain(joined.builders.iter().map(|node| (node, builders.of(node)))) {
+        match step {
             Ok(Some(chain)) => chains.push(chain),
             Ok(None) => {}
             Err(waits_for) => waits.push(wait(node, waits_for)),
         }
     }
+    let creates: Vec<Chain> = builds.chains.into_iter().chain(launches.chains).collect();
+    chains.extend(keep::surplus(desired, observed, &joined, &snapshots, &back_offs, &creates));
     chains.extend(lone_agents(&joined));
     chains.extend(floating::lone(desired, observed));
-    chains.extend(launches.chains);
+    chains.extend(creates);
     let healthy = healthy(&joined);
     let planned: BTreeSet<NodeName> = chains.iter().map(|chain| chain.subject.name.clone()).collect();
     let (mut chains, over_limit) = brake(desired, observed, healthy, chains);
@@ -65,12 +85,11 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let mut refusals = brakes::offline(desired, missing);
     refusals.extend(over_limit);
     let pools = pool_lines(counts, launches.waits);
-    Plan { head, gaps: observed.gaps().cloned().collect(), refusals, healthy, chains, pools, waits }
+    Plan { head, gaps: observed.gaps().cloned().collect(), refusals, healthy, chains, pools, images: builds.lines, waits }
 }
 
 fn wait(node: &Node<'_>, waits_for: WaitsFor) -> NodeWait {
-    let subject = Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() };
-    NodeWait { subject, state: node.state.word(), waits_for }
+    NodeWait { subject: Subject::of(node), state: node.state.word(), waits_for }
 }
 
 /// Nodes that work, of all pools: ready, busy, and those whose agent is gone.
@@ -82,18 +101,26 @@ fn healthy(joined: &Joined<'_>) -> u32 {
 /// Without room for the next try beside the kept failed machine, that one goes first.
 fn in_the_way(
     joined: &Joined<'_>,
-    back_offs: &BTreeMap<(PoolName, ProviderName), BackOff>,
-    waits: &BTreeMap<PoolName, WaitsFor>,
+    back_offs: &BackOffs,
+    full: impl Fn(&Purpose, &ProviderName) -> bool,
     now: Timestamp,
 ) -> BTreeSet<ServerId> {
-    let full = |pool: &PoolName| waits.get(pool).is_some_and(WaitsFor::is_for_room);
-    let kept = joined.nodes.iter().filter(|node| {
-        let key = node.pool_name().map(|pool| (pool.clone(), node.provider.clone()));
-        let back_off = key.as_ref().and_then(|key| back_offs.get(key));
-        back_off.is_some_and(|back_off| back_off.kept == node.server.id && back_off.allows(now) > 0 && !back_off.over)
-            && node.pool_name().is_some_and(full)
+    let kept = joined.nodes.iter().chain(&joined.builders).filter(|node| {
+        let Some(key) = key_of(node) else { return false };
+        let back_off = back_offs.get(&key).filter(|it| it.kept == node.server.id && it.allows(now) > 0 && !it.over);
+        back_off.is_some() && full(&key.0, &key.1)
     });
     kept.map(|node| node.server.id.clone()).collect()
+}
+
+/// Builders from other inputs than those of now.
+fn stale(joined: &Joined<'_>, looks: &[Look<'_>]) -> BTreeSet<ServerId> {
+    let stale = joined.builders.iter().filter(|builder| {
+        let of =
+            |look: &&Look<'_>| Some(&look.image.name) == builder.marks.image.as_ref() && look.provider.name == builder.provider;
+        looks.iter().find(of).is_some_and(|look| !look.is_from_now(builder))
+    });
+    stale.map(|builder| builder.server.id.clone()).collect()
 }
 
 /// Agents without a server: removed when offline and idle. One that is online is a gap for its name, never an orphan.

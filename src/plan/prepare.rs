@@ -10,7 +10,7 @@ use super::{
     Act, Action, AgentExpects, AgentIs, AgentLauncher, Because, Chain, CreateAgent, Expects, Machine, MarkExpects, NodeFiles,
     PushScripts, ServerExpects, StartAgent, StartScript, Step, Subject, Verb,
 };
-use crate::desired::{Desired, HostKeyPolicy, Launcher, Pool, Provider, ScriptDir, Target};
+use crate::desired::{Desired, Digest, HostKeyPolicy, Launcher, Pool, Provider, ScriptDir, Target};
 use crate::names::{ControllerId, TargetName};
 use crate::node::{Node, State};
 use crate::observed::{AddressKind, AgentMark, HostKey, Mark, ServerStatus, marks};
@@ -19,18 +19,29 @@ use crate::observed::{AddressKind, AgentMark, HostKey, Mark, ServerStatus, marks
 pub fn next_step(desired: &Desired, node: &Node<'_>, now: Timestamp) -> Option<Chain> {
     let pool = node.pool?;
     let provider = desired.provider(&node.provider)?;
-    let up = Up { desired, node, pool, provider, now };
+    let up = Up { desired, node, provider, now };
     let (step, actions) = if let State::Booting { up: Some(key) } = &node.state {
-        (Step::Prepare, up.prepare(key)?)
+        let scripts = pool.scripts.clone().unwrap_or_else(|| Arc::new(ScriptDir::default()));
+        let run = Run { scripts, digest: pool.ready_run(), script: pool.ready_script.clone(), env: BTreeMap::new() };
+        (Step::Prepare, up.prepare(key, run)?)
     } else if node.state == State::ToRegister {
-        (Step::Register, up.register()?)
+        (Step::Register, up.register(pool)?)
     } else if node.state == (State::Joining { start: true }) {
-        (Step::StartAgent, vec![up.start_agent(node.target()?)?])
+        (Step::StartAgent, vec![up.start_agent(pool, node.target()?)?])
     } else {
         return None;
     };
-    let subject = Subject { pool: node.pool_name().cloned(), image: None, name: node.name.clone() };
-    Some(Chain { subject, verb: Verb::Boot, because: Because::Next(step), times: Some(node.times()), actions })
+    let because = Because::Next(step);
+    Some(Chain { subject: Subject::of(node), verb: Verb::Boot, because, times: Some(node.times()), actions })
+}
+
+/// What a script is started with.
+#[derive(Debug)]
+pub struct Run {
+    pub scripts: Arc<ScriptDir>,
+    pub digest: Digest,
+    pub script: Option<String>,
+    pub env: BTreeMap<String, String>,
 }
 
 /// What a machine on its way up must still look like: ours, ACTIVE, and going nowhere else.
@@ -47,33 +58,34 @@ pub fn still_up(controller: &ControllerId, node: &Node<'_>, marks: &[(Mark, Mark
     }
 }
 
-struct Up<'u, 'a> {
-    desired: &'u Desired,
-    node: &'u Node<'a>,
-    pool: &'u Pool,
-    provider: &'u Provider,
-    now: Timestamp,
+/// A machine on its way up.
+#[derive(Debug)]
+pub struct Up<'u, 'a> {
+    pub desired: &'u Desired,
+    pub node: &'u Node<'a>,
+    pub provider: &'u Provider,
+    pub now: Timestamp,
 }
 
 impl Up<'_, '_> {
-    fn expects(&self, marks: &[(Mark, MarkExpects)], agent: Option<AgentIs>) -> Expects {
+    pub fn expects(&self, marks: &[(Mark, MarkExpects)], agent: Option<AgentIs>) -> Expects {
         let server = Some(still_up(&self.desired.controller.id, self.node, marks));
         let agent = agent.zip(self.node.target());
         let agent = agent.map(|(is, target)| AgentExpects { target: target.clone(), name: self.node.name.clone(), is });
         Expects { server, agent, ..Expects::default() }
     }
 
-    fn machine(&self, pinned: HostKey) -> Option<Machine> {
-        let login = login(self.node, self.pool, self.provider)?;
+    pub fn machine(&self, pinned: HostKey) -> Option<Machine> {
+        let login = login(self.node, self.provider)?;
         Some(Machine { provider: self.node.provider.clone(), server: self.node.server.id.clone(), login, pinned })
     }
 
-    fn set_marks(&self, marks: BTreeMap<Mark, String>, expects: Expects) -> Action {
+    pub fn set_marks(&self, marks: BTreeMap<Mark, String>, expects: Expects) -> Action {
         let act = Act::SetMarks { provider: self.node.provider.clone(), server: self.node.server.id.clone(), marks };
         Action { act, expects }
     }
 
-    fn prepare(&self, key: &HostKey) -> Option<Vec<Action>> {
+    pub fn prepare(&self, key: &HostKey, run: Run) -> Option<Vec<Action>> {
         let mut actions = Vec::new();
         if self.node.marks.hostkey.is_none() {
             let pin = BTreeMap::from([(Mark::Hostkey, key.to_string())]);
@@ -81,11 +93,9 @@ impl Up<'_, '_> {
         }
         let machine = self.machine(key.clone())?;
         let pinned = || self.expects(&[(Mark::Hostkey, MarkExpects::Present), (Mark::Agent, MarkExpects::Absent)], None);
-        let scripts = self.pool.scripts.clone().unwrap_or_else(|| Arc::new(ScriptDir::default()));
+        let Run { scripts, digest, script, env } = run;
         let push = PushScripts { machine: machine.clone(), scripts, node: self.node_files()? };
-        let digest = self.pool.ready_run();
-        let (script, hostname) = (self.pool.ready_script.clone(), self.node.name.clone());
-        let start = StartScript { machine, digest, script, hostname, env: BTreeMap::new() };
+        let start = StartScript { machine, digest, script, hostname: self.node.name.clone(), env };
         actions.push(Action { act: Act::PushScripts(Box::new(push)), expects: pinned() });
         actions.push(Action { act: Act::StartScript(Box::new(start)), expects: pinned() });
         Some(actions)
@@ -107,40 +117,40 @@ impl Up<'_, '_> {
         })
     }
 
-    fn register(&self) -> Option<Vec<Action>> {
+    fn register(&self, pool: &Pool) -> Option<Vec<Action>> {
         let target = self.desired.target(self.node.target()?)?;
-        let launcher = self.launcher(target)?;
+        let launcher = self.launcher(pool, target)?;
         let joining = BTreeMap::from([(Mark::Agent, marks::joining(self.now))]);
         let mark = self.set_marks(joining, self.expects(&[(Mark::Hostkey, MarkExpects::Present)], Some(AgentIs::Absent)));
         let marked = || self.expects(&[(Mark::Agent, MarkExpects::Present)], Some(AgentIs::Absent));
         let create = CreateAgent {
             target: target.name.clone(),
             name: self.node.name.clone(),
-            description: self.description(),
-            executors: self.pool.executors,
-            remote_fs: self.pool.agent.remote_fs.clone(),
-            labels: self.pool.labels.clone(),
-            mode: self.pool.agent.mode,
+            description: self.description(pool),
+            executors: pool.executors,
+            remote_fs: pool.agent.remote_fs.clone(),
+            labels: pool.labels.clone(),
+            mode: pool.agent.mode,
             launcher,
         };
         let mut actions = vec![mark, Action { act: Act::CreateAgent(Box::new(create)), expects: marked() }];
-        if matches!(self.pool.agent.launcher, Launcher::Inbound { .. }) {
-            actions.push(self.start_agent(&target.name)?);
+        if matches!(pool.agent.launcher, Launcher::Inbound { .. }) {
+            actions.push(self.start_agent(pool, &target.name)?);
         }
         Some(actions)
     }
 
-    fn description(&self) -> String {
-        let (label, controller) = (self.pool.labels.join(" "), &self.desired.controller.id);
-        let (server, pool) = (&self.node.server.id, &self.pool.name);
+    fn description(&self, pool: &Pool) -> String {
+        let (label, controller) = (pool.labels.join(" "), &self.desired.controller.id);
+        let (server, pool) = (&self.node.server.id, &pool.name);
         format!("Dynamic single use {label} node [poolkeeper controller={controller} server={server} pool={pool}]")
     }
 
-    fn launcher(&self, target: &Target) -> Option<AgentLauncher> {
-        Some(match &self.pool.agent.launcher {
+    fn launcher(&self, pool: &Pool, target: &Target) -> Option<AgentLauncher> {
+        Some(match &pool.agent.launcher {
             Launcher::Inbound { .. } => AgentLauncher::Inbound,
             Launcher::Ssh { port, java_path, jvm_options, host_key } => AgentLauncher::Ssh {
-                host: login(self.node, self.pool, self.provider)?.host,
+                host: login(self.node, self.provider)?.host,
                 port: *port,
                 // The loader refuses the SSH launcher without it.
                 credentials_id: target.credentials_id.clone().unwrap_or_default(),
@@ -154,13 +164,13 @@ impl Up<'_, '_> {
         })
     }
 
-    fn start_agent(&self, target: &TargetName) -> Option<Action> {
+    fn start_agent(&self, pool: &Pool, target: &TargetName) -> Option<Action> {
         let machine = self.machine(self.node.marks.hostkey.clone()?)?;
-        let start = match &self.pool.agent.launcher {
+        let start = match &pool.agent.launcher {
             Launcher::Inbound { start } => start.clone(),
             Launcher::Ssh { .. } => return None,
         };
-        let (name, remote_fs) = (self.node.name.clone(), self.pool.agent.remote_fs.clone());
+        let (name, remote_fs) = (self.node.name.clone(), pool.agent.remote_fs.clone());
         let act = Act::StartAgent(Box::new(StartAgent { machine, target: target.clone(), name, remote_fs, start }));
         Some(Action { act, expects: self.expects(&[(Mark::Agent, MarkExpects::Present)], Some(AgentIs::Present)) })
     }

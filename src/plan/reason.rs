@@ -5,8 +5,9 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::drift::Drift;
+use super::snapshot::due::Due;
 use crate::desired::units;
-use crate::names::{ProviderName, ServerId, short};
+use crate::names::{ImageName, ProviderName, ServerId, short};
 use crate::node::{FailedWhy, UsedWhy};
 
 /// Why a chain is in the plan.
@@ -51,6 +52,20 @@ pub enum Because {
     Back,
     /// A Pipeline waits for it to go on after the controller's restart.
     Resuming,
+    /// Of a builder: its snapshot is due.
+    Build(Due),
+    /// Of a builder: its snapshot is what nodes boot from.
+    Saved,
+    /// Of a builder: what it is made from is not what is wanted any more.
+    InputsChanged,
+    /// Of a builder: its image is not in the desired state any more, or not in its provider.
+    ImageRemoved(String),
+    /// Of a snapshot: newer good ones are more than are kept.
+    BeyondKeep {
+        keep: u32,
+    },
+    /// Of a snapshot: a person called it bad, and there is a newer good one.
+    BadSnapshot,
     Next(Step),
 }
 
@@ -68,6 +83,14 @@ pub enum Step {
     StartAgent,
     /// First seen online.
     Joined,
+    /// Of a builder, SSH answered: pin the key, push scripts, start the setup script.
+    Setup,
+    /// The setup script passed: switched off.
+    TurnOff,
+    /// Off: its image is made.
+    CreateImage,
+    /// Its image is active: nodes may boot from it.
+    Seal,
 }
 
 /// Why nothing more is done for a pool or a node now.
@@ -127,6 +150,33 @@ pub enum WaitsFor {
         why: String,
     },
     NoImage(String),
+    /// Projects that share an active image of that name.
+    SeveralOwners {
+        name: String,
+        owners: Vec<String>,
+    },
+    /// `why`: what becomes of its build.
+    NoSnapshot {
+        image: ImageName,
+        why: String,
+    },
+    /// A snapshot of the same inputs that a person called bad.
+    BadInputs {
+        name: String,
+        until: Timestamp,
+    },
+    /// The builder of another image in the same provider.
+    OtherBuild(ImageName),
+    /// The last slot of a provider is for the builder of this image.
+    KeptForBuild(ImageName),
+    /// A builder: its setup script.
+    Setup,
+    /// A builder: to be off.
+    Off,
+    /// A builder: its image to become active.
+    Saving,
+    /// A builder: its image was asked for, and is not there any more.
+    SavedAgain,
     /// `near`: the name of one that there is, and that may be meant.
     NoFlavor {
         name: String,
@@ -166,6 +216,12 @@ impl fmt::Display for Because {
             Self::Lost => out.write_str("agent lost"),
             Self::Back => out.write_str("agent back"),
             Self::Resuming => out.write_str("a Pipeline waits to go on on it"),
+            Self::Build(due) => write!(out, "{due}"),
+            Self::Saved => out.write_str("its snapshot is there"),
+            Self::InputsChanged => out.write_str("its inputs changed: it is built anew"),
+            Self::ImageRemoved(why) => out.write_str(why),
+            Self::BeyondKeep { keep } => write!(out, "newer snapshots are there (keep: {keep})"),
+            Self::BadSnapshot => out.write_str("bad, and a newer good one is there"),
             Self::Next(step) => write!(out, "{step}"),
         }
     }
@@ -179,6 +235,10 @@ impl fmt::Display for Step {
             Self::Register => "ready script passed: register the agent",
             Self::StartAgent => "registered: start the agent",
             Self::Joined => "first seen online",
+            Self::Setup => "SSH answers: run the setup script",
+            Self::TurnOff => "setup script passed: clean up and switch off",
+            Self::CreateImage => "off: make its image",
+            Self::Seal => "its image is active: nodes may boot from it",
         })
     }
 }
@@ -208,6 +268,20 @@ impl fmt::Display for WaitsFor {
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
+            Self::SeveralOwners { name, owners } => {
+                write!(out, "a person: `{name}` is of several projects ({}): say which by base-image-owner", owners.join(", "))
+            }
+            Self::NoSnapshot { image, why } if why.is_empty() => write!(out, "a snapshot `{image}`"),
+            Self::NoSnapshot { image, why } => write!(out, "a snapshot `{image}`: {why}"),
+            Self::BadInputs { name, until } => {
+                write!(out, "changed inputs, or {}: {name} of the same ones is bad", clock(*until))
+            }
+            Self::OtherBuild(image) => write!(out, "the build of `{image}`, one at a time in a provider"),
+            Self::KeptForBuild(image) => write!(out, "room in the provider: its last slot is for the build of `{image}`"),
+            Self::Setup => out.write_str("its setup script"),
+            Self::Off => out.write_str("it to be off"),
+            Self::Saving => out.write_str("its image to become active"),
+            Self::SavedAgain => out.write_str("the next run: its image was made and is not there any more"),
             Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
             Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),

@@ -73,8 +73,7 @@ impl Down<'_, '_> {
     }
 
     fn chain(&self, verb: Verb, because: Because, actions: Vec<Action>) -> Chain {
-        let subject = Subject { pool: self.node.pool_name().cloned(), image: None, name: self.node.name.clone() };
-        Chain { subject, verb, because, times: Some(self.node.times()), actions }
+        Chain { subject: Subject::of(self.node), verb, because, times: Some(self.node.times()), actions }
     }
 
     /// The next steps down; what is left for a later pass, if anything.

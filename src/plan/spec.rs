@@ -1,25 +1,48 @@
-//! `poolkeeper_spec`: a digest of each input that a node is made from, so that a plan can name what drifted.
+//! `poolkeeper_spec`: a digest of each input that a node or a snapshot is made from, so that a plan can name what changed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::desired::{AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Launcher, Pool, PoolImage, Provider, UserData};
+use crate::desired::{
+    AddressChoice, Agent, AgentMode, Digest, FlavorChoice, Launcher, Pool, PoolImage, Provider, SnapshotImage, UserData,
+};
+use crate::names::ImageId;
 
 /// The version of the digests below. A spec of another version is never drift: its nodes age out.
 const VERSION: &str = "v1";
 
-/// What a node of a pool in a provider is made from now. Its digests are some work: once for all nodes of a pool.
+/// What a node of a pool, or a snapshot, in a provider is made from now. Its digests are some work: once for all of a pool.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    parts: [(&'static str, Digest); 9],
-    /// `v1 flavor=1a2b3c4d image=... net=... data=... script=... fs=... labels=... target=... exec=...`: fixed order, at most
-    /// 255 characters. Counts, timeouts and `paused` are not in it: changing them replaces no node.
+    parts: Vec<(&'static str, Digest)>,
+    /// Fixed order, at most 255 characters. Of a node `v1 flavor=1a2b3c4d image=... net=... data=... script=... fs=...
+    /// labels=... target=... exec=...`: counts, timeouts and `paused` are not in it, changing them replaces no node. Of a
+    /// snapshot `v1 base=... scripts=... env=... flavor=... props=... clean=...`: who logs in, timeouts, `keep` and
+    /// `rebuild-after` are not.
     pub spec: String,
 }
 
 impl Inputs {
     pub fn of(pool: &Pool, provider: &Provider) -> Self {
-        let parts = parts(pool, provider);
+        Self::from(parts(pool, provider).into())
+    }
+
+    /// Of a snapshot, from this base image.
+    pub fn of_snapshot(image: &SnapshotImage, base: &ImageId) -> Self {
+        let scripts = image.scripts.digest();
+        let pairs = |table: &BTreeMap<String, String>| Digest::of(&table.iter().flat_map(|(k, v)| [k, v]).collect::<Vec<_>>());
+        let clean: Vec<&str> = image.clean.iter().map(|what| what.word()).collect();
+        Self::from(vec![
+            ("base", Digest::of(&[base.as_str()])),
+            ("scripts", Digest::of(&[scripts.as_str(), &image.setup_script])),
+            ("env", pairs(&image.env)),
+            ("flavor", flavor(&image.flavor)),
+            ("props", pairs(&image.properties)),
+            ("clean", Digest::of(&clean)),
+        ])
+    }
+
+    fn from(parts: Vec<(&'static str, Digest)>) -> Self {
         let mut spec = VERSION.to_owned();
         for (name, digest) in &parts {
             let _ = write!(spec, " {name}={digest}");
@@ -27,7 +50,7 @@ impl Inputs {
         Self { parts, spec }
     }
 
-    /// The inputs that differ; empty when the node's spec is of another version or there is none.
+    /// The inputs that differ; empty when that spec is of another version or there is none.
     pub fn drifted(&self, node_spec: Option<&str>) -> Vec<&'static str> {
         if node_spec == Some(self.spec.as_str()) {
             return Vec::new();
@@ -40,10 +63,6 @@ impl Inputs {
 }
 
 fn parts(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
-    let flavor = match &pool.flavor {
-        FlavorChoice::Name(name) => Digest::of(&["name", name]),
-        FlavorChoice::AtLeast { min_ram, name_contains } => Digest::of(&["at-least", &min_ram.to_string(), name_contains]),
-    };
     let image = match &pool.image {
         PoolImage::Snapshot(name) => Digest::of(&["snapshot", name.as_str()]),
         PoolImage::Glance(name) => Digest::of(&["glance", name]),
@@ -57,7 +76,7 @@ fn parts(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
     let fs = Digest::of(&[pool.agent.remote_fs.as_str(), pool.user_home.as_str()]);
     let target = Digest::of(&[pool.target.as_str()]);
     [
-        ("flavor", flavor),
+        ("flavor", flavor(&pool.flavor)),
         ("image", image),
         ("net", network(provider)),
         ("data", data),
@@ -67,6 +86,13 @@ fn parts(pool: &Pool, provider: &Provider) -> [(&'static str, Digest); 9] {
         ("target", target),
         ("exec", executors(pool.executors, &pool.agent)),
     ]
+}
+
+fn flavor(choice: &FlavorChoice) -> Digest {
+    match choice {
+        FlavorChoice::Name(name) => Digest::of(&["name", name]),
+        FlavorChoice::AtLeast { min_ram, name_contains } => Digest::of(&["at-least", &min_ram.to_string(), name_contains]),
+    }
 }
 
 fn network(provider: &Provider) -> Digest {

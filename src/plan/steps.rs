@@ -1,24 +1,24 @@
 //! Each node's chain of a pass, or why there is none: from its state to `prepare` or `retire`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::{BackOff, LONGEST};
+use super::backoff::{BackOff, BackOffs, LONGEST, key_of};
 use super::drift::Drifted;
 use super::floating;
 use super::prepare::next_step;
 use super::retire::{Sight, facts, removal, resuming};
 use super::{Action, Because, Chain, WaitsFor};
 use crate::desired::units::since;
-use crate::names::{PoolName, ProviderName, ServerId};
+use crate::names::{PoolName, ServerId};
 use crate::node::{AgentSight, KeptWhy, Node, State, UsedWhy};
 
 /// What the steps of all nodes are decided from.
 #[derive(Debug)]
 pub struct Steps<'s> {
     pub sight: Sight<'s>,
-    pub back_offs: &'s BTreeMap<(PoolName, ProviderName), BackOff>,
+    pub back_offs: &'s BackOffs,
     pub drifted: &'s Drifted,
     /// Idle nodes that are more than wanted.
     pub going: &'s BTreeSet<ServerId>,
@@ -37,7 +37,7 @@ type Step = Result<Option<Chain>, WaitsFor>;
 
 impl Steps<'_> {
     pub fn of(&self, node: &Node<'_>) -> Step {
-        self.not_refused(self.by_state(node)?)
+        not_refused(self.sight, self.by_state(node)?)
     }
 
     fn by_state(&self, node: &Node<'_>) -> Step {
@@ -77,10 +77,12 @@ impl Steps<'_> {
             State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
             State::MassOffline => Err(WaitsFor::Limit),
             State::Launching => Err(WaitsFor::Boot),
+            // A builder's alone.
+            State::Snapshot(_) => Ok(None),
             State::Booting { up: None } => Err(WaitsFor::Ssh),
             State::Preparing => Err(WaitsFor::Script),
             State::Joining { start: false } => Err(WaitsFor::Online),
-            State::Deleting => Err(self.deletion(node)),
+            State::Deleting => Err(deletion(self.sight, node)),
             State::Held(who) => Err(WaitsFor::Person(who.clone())),
             State::HoldOver(who) => self.down(node, Because::HoldOver(who.clone())),
             State::Kept(why) => self.noted(node).map(Some).ok_or(WaitsFor::Person(kept(why))),
@@ -89,11 +91,6 @@ impl Steps<'_> {
 
     fn down(&self, node: &Node<'_>, because: Because) -> Step {
         removal(self.sight, node, because).map(Some)
-    }
-
-    fn deletion(&self, node: &Node<'_>) -> WaitsFor {
-        let stuck = node.server.updated.filter(|began| since(*began, self.sight.now) > DELETION);
-        stuck.map_or(WaitsFor::Deletion, |since| WaitsFor::StuckDeletion { since })
     }
 
     fn noted(&self, node: &Node<'_>) -> Option<Chain> {
@@ -113,8 +110,7 @@ impl Steps<'_> {
     }
 
     fn kept_for(&self, node: &Node<'_>) -> Option<WaitsFor> {
-        let key = (node.pool_name()?.clone(), node.provider.clone());
-        let back_off = self.back_offs.get(&key).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
+        let back_off = self.back_offs.get(&key_of(node)?).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
         // A pool that is gone or wants nothing needs no back-off.
         let pool = node.pool.filter(|pool| pool.min_ready > 0)?;
         if back_off.trying > 0 || self.short.contains(&pool.name) {
@@ -141,16 +137,22 @@ impl Steps<'_> {
             }
         }
     }
+}
 
-    /// What a service refused in this run is not tried again in it.
-    fn not_refused(&self, chain: Option<Chain>) -> Step {
-        let Some(chain) = chain else { return Ok(None) };
-        let name = &chain.subject.name;
-        let refused = |action: &Action| self.sight.observed.this_run.refusal(action.act.kind(), name);
-        match chain.actions.iter().find_map(refused) {
-            Some(said) => Err(WaitsFor::Refused(said.clone())),
-            None => Ok(Some(chain)),
-        }
+/// What a server that Nova is deleting waits for.
+pub fn deletion(sight: Sight<'_>, node: &Node<'_>) -> WaitsFor {
+    let stuck = node.server.updated.filter(|began| since(*began, sight.now) > DELETION);
+    stuck.map_or(WaitsFor::Deletion, |since| WaitsFor::StuckDeletion { since })
+}
+
+/// What a service refused in this run is not tried again in it.
+pub fn not_refused(sight: Sight<'_>, chain: Option<Chain>) -> Step {
+    let Some(chain) = chain else { return Ok(None) };
+    let name = &chain.subject.name;
+    let refused = |action: &Action| sight.observed.this_run.refusal(action.act.kind(), name);
+    match chain.actions.iter().find_map(refused) {
+        Some(said) => Err(WaitsFor::Refused(said.clone())),
+        None => Ok(Some(chain)),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::WaitsFor;
-use super::backoff::BackOff;
+use super::backoff::BackOffs;
 use super::drift::{Drifted, is_idle};
 use super::need::Counts;
-use crate::names::{PoolName, ProviderName, ServerId};
+use crate::names::{PoolName, ServerId};
 use crate::node::{Joined, Node};
 
 /// Which idle nodes go now: of a pool with more ready than wanted the drifted first, then the oldest.
@@ -32,13 +32,13 @@ pub fn first_without_room(
     joined: &Joined<'_>,
     drifted: &Drifted,
     waits: &BTreeMap<PoolName, WaitsFor>,
-    back_offs: &BTreeMap<(PoolName, ProviderName), BackOff>,
+    back_offs: &BackOffs,
 ) -> BTreeSet<ServerId> {
     let full = waits.iter().filter(|(_, waits)| waits.is_for_room());
     let mut going = BTreeSet::new();
     for (pool, _) in full {
         let nobody_missing = counts.get(pool).is_some_and(|counts| counts.all_ready() + counts.coming >= counts.want);
-        let failing = back_offs.keys().any(|(of, _)| of == pool);
+        let failing = back_offs.keys().any(|(of, ..)| of.pool() == Some(pool));
         if !nobody_missing || failing || counts.get(pool).is_some_and(|counts| counts.coming > 0) {
             continue;
         }

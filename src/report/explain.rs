@@ -8,20 +8,23 @@ use super::printable::{last_lines, without_host_keys};
 pub use super::rule::rule_of;
 use super::rule::since_of;
 use crate::desired::{Desired, HostKeys};
-use crate::names::{ImageId, PoolName, ProviderName, ServerId, TargetName, short};
+use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, TargetName, short};
 use crate::node::{AgentSight, FailedWhy, LoneAgent, Node, State};
 use crate::observe::Further;
 use crate::observed::{
     Answer, Ask, Computer, Gap, HostKey, MachineAsk, MachineSight, Mark, Marks, Observed, ScriptState, Server,
 };
-use crate::plan::{Because, Chain, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Because, Chain, Plan, Refusal, Subject, Verb, WaitsFor};
 
 /// Everything that the person is told.
 #[derive(Debug, serde::Serialize)]
 pub struct Explanation {
     pub node: String,
     pub pool: Option<PoolName>,
-    /// Its pool is in the desired state.
+    /// Of a builder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageName>,
+    /// Its pool or image is in the desired state.
     pub wanted: bool,
     pub state: &'static str,
     pub since: Option<Timestamp>,
@@ -125,7 +128,8 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
     Explanation {
         node: node.name.to_string(),
         pool: node.pool_name().cloned(),
-        wanted: node.pool.is_some(),
+        image: Subject::of(node).image,
+        wanted: node.pool.is_some() || node.image.is_some(),
         state: node.state.word(),
         since: since_of(from.desired, node),
         server: Some(server_seen(from, node)),
@@ -152,6 +156,7 @@ pub fn explain_agent(plan: &Plan, lone: &LoneAgent<'_>) -> Explanation {
     Explanation {
         node: name,
         pool: None,
+        image: None,
         wanted: false,
         state: "an agent without a server",
         since: None,
@@ -262,7 +267,12 @@ fn tail(from: Sources<'_>, node: &Node<'_>, machine: Option<&MachineSeen>) -> Op
 
 fn script_output(state: &State) -> Option<&str> {
     let State::Failed(
-        FailedWhy::Script { tail, .. } | FailedWhy::ScriptVanished { tail } | FailedWhy::ScriptTimeout { tail, .. },
+        FailedWhy::Script { tail, .. }
+        | FailedWhy::ScriptVanished { tail }
+        | FailedWhy::ScriptTimeout { tail, .. }
+        | FailedWhy::Setup { tail, .. }
+        | FailedWhy::SetupVanished { tail }
+        | FailedWhy::SetupTimeout { tail, .. },
     ) = state
     else {
         return None;
@@ -311,7 +321,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
     let name = &node.name;
     let wanted: &[&str] = match &node.state {
         State::Failed(_) => &["log", "ssh"],
-        State::Booting { .. } | State::Preparing | State::Joining { .. } => &["log"],
+        State::Booting { .. } | State::Preparing | State::Joining { .. } | State::Snapshot(_) => &["log"],
         State::Held(_) | State::HoldOver(_) => &["unhold"],
         State::Lost { .. } | State::Orphan | State::Kept(_) => &["ssh"],
         State::Deleting

@@ -65,7 +65,12 @@ fn seen(explained: &Explanation, now: Timestamp) -> Vec<String> {
         let fault = server.fault.as_ref().filter(|fault| !fault.is_empty());
         lines.extend(fault.map(|fault| format!("Nova says: {}", printable(fault))));
     }
-    lines.extend(explained.machine.as_ref().map(machine_line));
+    let script = if explained.image.is_some() { "setup script" } else { "ready script" };
+    lines.extend(explained.machine.as_ref().map(|machine| machine_line(machine, script)));
+    if let Some(image) = &explained.image {
+        lines.push(format!("builds {image}{}", if explained.wanted { "" } else { ", which is not in the desired state there" }));
+        return lines;
+    }
     lines.push(agent_line(&explained.agent, now));
     if explained.server.is_some() && !explained.wanted {
         let pool = explained.pool.as_ref().map(|pool| format!(" `{pool}`")).unwrap_or_default();
@@ -91,7 +96,7 @@ fn server_line(server: &ServerSeen, with_address: bool, now: Timestamp) -> Strin
     printable(&parts.join(", "))
 }
 
-fn machine_line(machine: &MachineSeen) -> String {
+fn machine_line(machine: &MachineSeen, script_is: &str) -> String {
     let at = format!("{}:{}", machine.host, machine.port);
     let text = match &machine.sight {
         Err(gap) => format!("SSH not seen: {} ({})", gap.answered, gap.tried),
@@ -120,7 +125,7 @@ fn machine_line(machine: &MachineSeen) -> String {
                 ScriptState::Vanished { .. } => "ended without a status".to_owned(),
             };
             let agent = if facts.agent_running { ", the agent's process runs" } else { "" };
-            format!("SSH on {at} answers, ready script {script}{agent}")
+            format!("SSH on {at} answers, {script_is} {script}{agent}")
         }
     };
     printable(&text)
@@ -158,7 +163,7 @@ fn computer_text(computer: &Computer, now: Timestamp) -> String {
 }
 
 fn marks(marks: &Marks, now: Timestamp) -> String {
-    let Marks { hostkey, agent, busy, used, lost, failed, retire, hold, attempt, .. } = marks;
+    let Marks { hostkey, agent, busy, used, lost, failed, built, retire, hold, attempt, .. } = marks;
     let dated = |name: &str, mark: &Option<Dated>| {
         mark.as_ref().map(|Dated { at, text }| match text.as_str() {
             // Of a build only the controller's session is kept.
@@ -178,6 +183,7 @@ fn marks(marks: &Marks, now: Timestamp) -> String {
     parts.extend(dated("used", used));
     parts.extend(lost.map(|at| format!("lost {}", ago(at, now))));
     parts.extend(dated("failed", failed));
+    parts.extend(built.map(|at| format!("built {}", ago(at, now))));
     parts.extend(retire.as_ref().map(|why| format!("retire ({why})")));
     parts.extend(hold.as_ref().map(hold_text));
     if *attempt > 1 {
@@ -255,6 +261,10 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
         WaitsFor::Replacement(_) => Some("then it is deleted"),
+        WaitsFor::Setup => Some("then it is cleaned and switched off; failed after setup-timeout"),
+        WaitsFor::Off => Some("then its image is made; failed after boot-timeout"),
+        WaitsFor::Saving => Some("then nodes may boot from it, and it is deleted; failed after setup-timeout"),
+        WaitsFor::SavedAgain => Some("Glance may have no room: it is tried once a run, and failed after setup-timeout"),
         WaitsFor::Paused(_)
         | WaitsFor::PoolFull { .. }
         | WaitsFor::ProviderFull { .. }
@@ -262,6 +272,11 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
         | WaitsFor::NoImage(_)
+        | WaitsFor::SeveralOwners { .. }
+        | WaitsFor::NoSnapshot { .. }
+        | WaitsFor::BadInputs { .. }
+        | WaitsFor::OtherBuild(_)
+        | WaitsFor::KeptForBuild(_)
         | WaitsFor::NoFlavor { .. }
         | WaitsFor::NoNetwork { .. }
         | WaitsFor::Refused(_)

@@ -9,6 +9,7 @@ use crate::observed::{Marks, Observed, Role, Server};
 /// What a name can stand for.
 #[derive(Debug, Clone, Copy)]
 pub enum Found<'j, 'a> {
+    /// A node or a builder.
     Node(&'j Node<'a>),
     /// An agent with a name of ours, without a server.
     Agent(&'j LoneAgent<'a>),
@@ -40,7 +41,8 @@ pub fn find<'j, 'a>(
     observed: &Observed,
     joined: &'j Joined<'a>,
 ) -> Result<Found<'j, 'a>, String> {
-    let all = || joined.nodes.iter().map(Found::Node).chain(joined.lone_agents.iter().map(Found::Agent));
+    let servers = || joined.nodes.iter().chain(&joined.builders);
+    let all = || servers().map(Found::Node).chain(joined.lone_agents.iter().map(Found::Agent));
     let exact: Vec<Found<'j, 'a>> = all().filter(|found| found.name() == wanted || found.id() == wanted).collect();
     if let [found] = exact.as_slice() {
         return Ok(*found);
@@ -56,7 +58,7 @@ pub fn find<'j, 'a>(
     if !begun.is_empty() {
         return Err(several(wanted, &begun));
     }
-    let nodes = joined.nodes.iter().map(|node| node.name.as_str());
+    let nodes = servers().map(|node| node.name.as_str());
     let known: Vec<&str> = nodes.chain(joined.lone_agents.iter().map(|lone| lone.computer.name.as_str())).collect();
     Err(other_server(wanted, desired, observed).unwrap_or_else(|| nothing(wanted, desired, observed, &known)))
 }
@@ -89,9 +91,10 @@ fn other_server(wanted: &str, desired: &Desired, observed: &Observed) -> Option<
     let controller = &desired.controller.id;
     Some(match Marks::read(&server.metadata, controller).map(|marks| marks.role) {
         None => format!("`{wanted}` is a server in {provider} without the mark of {controller}: poolkeeper never touches it"),
-        Some(Role::Builder) => format!("`{wanted}` is a server in {provider} that builds an image, not a node"),
         Some(Role::Debug) => format!("`{wanted}` is a debug server in {provider}, not a node"),
-        Some(Role::Node | Role::Unknown(_)) => format!("`{wanted}` is a server in {provider} of a role that is not known here"),
+        Some(Role::Node | Role::Builder | Role::Unknown(_)) => {
+            format!("`{wanted}` is a server in {provider} of a role that is not known here")
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! `list`: every node of ours, one line each.
+//! `list`: every node and builder of ours, one line each.
 
 use jiff::Timestamp;
 
@@ -8,6 +8,7 @@ use crate::desired::Desired;
 use crate::desired::units;
 use crate::node::{AgentSight, Joined, Node, State};
 use crate::observed::Observed;
+use crate::plan::Subject;
 
 const COLUMNS: [Column; 7] =
     [left("node"), left("state"), right("age"), left("provider"), left("image"), left("ip"), left("jenkins")];
@@ -17,6 +18,9 @@ const COLUMNS: [Column; 7] =
 pub struct Row {
     pub node: String,
     pub pool: Option<String>,
+    /// Of a builder: the image that it builds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<String>,
     pub state: &'static str,
     pub created: Timestamp,
     pub provider: String,
@@ -29,8 +33,9 @@ pub struct Row {
 }
 
 pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> Vec<Row> {
-    let mut rows: Vec<Row> = joined.nodes.iter().map(|node| row(desired, observed, node, now)).collect();
-    rows.sort_by(|a, b| (&a.pool, &a.node).cmp(&(&b.pool, &b.node)));
+    let all = joined.nodes.iter().chain(&joined.builders);
+    let mut rows: Vec<Row> = all.map(|node| row(desired, observed, node, now)).collect();
+    rows.sort_by(|a, b| (&a.builds, &a.pool, &a.node).cmp(&(&b.builds, &b.pool, &b.node)));
     rows
 }
 
@@ -44,6 +49,7 @@ fn row(desired: &Desired, observed: &Observed, node: &Node<'_>, now: Timestamp) 
     Row {
         node: node.name.to_string(),
         pool: node.pool_name().map(ToString::to_string),
+        builds: Subject::of(node).image.map(|image| image.to_string()),
         state: node.state.word(),
         created: node.server.created,
         provider: node.provider.to_string(),

@@ -8,9 +8,9 @@ use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::desired::units;
-use crate::names::PoolName;
+use crate::names::{PoolName, Purpose};
 use crate::observed::Account;
-use crate::plan::{Act, Because, Chain, CreateServer, Head, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Act, Because, Chain, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
@@ -37,6 +37,7 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     }
     text.push_str(&pools(plan, style));
     text.push('\n');
+    text.push_str(&images(plan, style));
     text.push_str(&sum(plan, style));
     text
 }
@@ -172,8 +173,11 @@ fn same_kind(a: &CreateServer, b: &CreateServer) -> bool {
 }
 
 fn create_text(create: &CreateServer, because: &Because, count: usize, style: Style) -> String {
-    let what = format!("{} x{count}", create.purpose);
-    let mut text = line("+", Role::Added, "create", &what, &because.to_string(), style);
+    let (word, what) = match &create.purpose {
+        Purpose::Pool(pool) => ("create", format!("{pool} x{count}")),
+        Purpose::Image(image) => ("build", image.to_string()),
+    };
+    let mut text = line("+", Role::Added, word, &what, &because.to_string(), style);
     let zone = create.availability_zone.as_ref().map(|zone| format!(", {zone}")).unwrap_or_default();
     let from = format!(
         "from {} ({}), {}{zone}, in {}",
@@ -215,6 +219,40 @@ pub(super) fn pools(plan: &Plan, style: Style) -> String {
         })
         .collect();
     table(&POOL_COLUMNS, &rows, style)
+}
+
+const IMAGE_COLUMNS: [Column; 6] =
+    [left("image"), left("provider"), left("snapshot"), right("age"), left("builder"), left("waits for")];
+
+/// Every image that is built, in each of its providers, with a blank line behind them; nothing where there is none.
+pub(super) fn images(plan: &Plan, style: Style) -> String {
+    if plan.images.is_empty() {
+        return String::new();
+    }
+    let dash = || "-".to_owned();
+    let rows: Vec<Vec<String>> = plan
+        .images
+        .iter()
+        .map(|image| {
+            let builder = image.builder.as_ref().zip(image.state).map(|(name, state)| format!("{name}: {state}"));
+            let waits = image.waits_for.as_ref().map(ToString::to_string).or_else(|| builder_waits(plan, image));
+            vec![
+                image.name.to_string(),
+                image.provider.to_string(),
+                image.current.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+                image.age.map_or_else(dash, units::short),
+                builder.unwrap_or_else(dash),
+                printable(&waits.unwrap_or_default()),
+            ]
+        })
+        .collect();
+    format!("{}\n", table(&IMAGE_COLUMNS, &rows, style))
+}
+
+/// Of the builder that is at work.
+fn builder_waits(plan: &Plan, image: &ImageLine) -> Option<String> {
+    let wait = plan.waits.iter().find(|wait| Some(&wait.subject.name) == image.builder.as_ref())?;
+    Some(wait.waits_for.to_string())
 }
 
 /// The pool's own reason, else what its nodes on the way wait for.

@@ -35,6 +35,13 @@ fn done(chain: &Chain, result: &ChainResult) -> String {
     let line = match (chain.verb, &chain.because) {
         (Verb::Create, _) => create_line(chain, result),
         (Verb::Boot, Because::Next(UpStep::Prepare)) => format!("boot   {name}: {}", boot_times(chain.times, result)),
+        (Verb::Boot, Because::Next(UpStep::Setup)) => {
+            format!("boot   {name}: {}, setup script started", boot_times(chain.times, result))
+        }
+        (Verb::Boot, Because::Next(UpStep::TurnOff)) => format!("built  {name}: setup script ended 0, switching off ({took})"),
+        (Verb::Boot, Because::Next(UpStep::CreateImage)) => format!("save   {name}: off, its image is being made ({took})"),
+        (Verb::Boot, Because::Next(UpStep::Seal)) => format!("saved  {name}: nodes boot from it now ({took})"),
+        (Verb::Boot, Because::Next(UpStep::FloatingIp)) => format!("boot   {name}: floating IP created ({took})"),
         (Verb::Boot, Because::Next(UpStep::Register)) => format!("ready  {name}: ready script ended 0, registered ({took})"),
         (Verb::Boot, _) => format!("boot   {name}: agent started ({took})"),
         (Verb::Mark, Because::Next(_)) => format!("online {name}: online{}", after(chain.times, result)),
@@ -87,6 +94,9 @@ fn removed(chain: &Chain, result: &ChainResult) -> String {
     if let Some(gone) = did(|act| matches!(act, Act::DeleteAgent { .. })) {
         parts.push(if gone { "agent was gone" } else { "agent removed" });
     }
+    if let Some(gone) = did(|act| matches!(act, Act::DeleteImage { .. })) {
+        parts.push(if gone { "image was gone" } else { "image deleted" });
+    }
     if let Some(gone) = did(|act| matches!(act, Act::DeleteServer { .. })) {
         parts.push(if gone { "server was gone" } else { "server deleted" });
     }
@@ -122,6 +132,11 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
         if let Some(waits) = pool.waits_for.as_ref().filter(|waits| told(waits)) {
             let _ = writeln!(text, "waits  {}: {}", pool.name, printable(&waits.to_string()));
             of_pool.insert(&pool.name, waits);
+        }
+    }
+    for image in &plan.images {
+        if let Some(waits) = image.waits_for.as_ref().filter(|waits| told(waits)) {
+            let _ = writeln!(text, "waits  {} in {}: {}", image.name, image.provider, printable(&waits.to_string()));
         }
     }
     let mut alike: BTreeMap<(&'static str, String), Vec<&str>> = BTreeMap::new();

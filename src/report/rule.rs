@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::units;
 use crate::desired::{Desired, units::exact};
-use crate::node::{FailedWhy, KeptWhy, Node, State, UsedWhy};
+use crate::node::{FailedWhy, KeptWhy, Node, Stage, State, UsedWhy};
 use crate::observed::AgentMark;
 
 /// The sentence of docs/architecture.md's table that fits, with the limits that it was held against.
@@ -46,6 +46,20 @@ pub fn rule_of(state: &State) -> String {
             "more agents of its target are missing at one time than mass-offline allows: none is judged for it".to_owned()
         }
         State::Ready => "a node whose agent is online and idle is ready; behind a gap its marks say so".to_owned(),
+        State::Snapshot(stage) => builder(stage).to_owned(),
+    }
+}
+
+fn builder(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Passed => "a builder whose setup script exited 0 is marked built, and never starts it again",
+        Stage::TurningOff => "a builder that is built, and on for no longer than boot-timeout, is turning off",
+        Stage::Off => "a builder that is built and off, without an image in Glance, gets its image made",
+        Stage::Saving => "a builder whose image is not active yet, for no longer than setup-timeout, is saving",
+        Stage::Saved(_) => {
+            "a builder whose image is active is saved; the image is sealed with its own id, then nodes boot from it"
+        }
+        Stage::Sealed(_) => "a builder whose image is sealed is not needed any more",
     }
 }
 
@@ -71,6 +85,15 @@ fn failed(why: &FailedWhy) -> String {
             "a ready script without a process and without a status has failed the node".to_owned()
         }
         FailedWhy::ScriptTimeout { within, .. } => longer("a ready script that runs", within, "ready-timeout"),
+        FailedWhy::Setup { .. } => "a setup script that ends with another status than 0 has failed its builder".to_owned(),
+        FailedWhy::SetupVanished { .. } => {
+            "a setup script without a process and without a status has failed its builder".to_owned()
+        }
+        FailedWhy::SetupTimeout { within, .. } => longer("a setup script that runs", within, "setup-timeout"),
+        FailedWhy::OffTooEarly => "a builder that is off without the mark poolkeeper_built is failed".to_owned(),
+        FailedWhy::NotOff { within } => longer("a builder that is built, and on", within, "boot-timeout"),
+        FailedWhy::NotSaved { within } => longer("a builder whose image is not active", within, "setup-timeout"),
+        FailedWhy::ImageIs(_) => "a builder whose image will never be active is failed".to_owned(),
         FailedWhy::NotOnline { within } => longer("registered, and never online,", within, "online-timeout"),
         FailedWhy::Lost => "an agent that is lost for longer than lost-grace, and never ran a build, is failed".to_owned(),
         FailedWhy::Monitor(_) => "a node that a monitor took offline, and that never ran a build, is failed".to_owned(),
@@ -119,7 +142,12 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
         | State::Preparing
         | State::ToRegister
         | State::Orphan
+        | State::Snapshot(Stage::Passed)
         | State::Ready => None,
+        State::Snapshot(Stage::TurningOff | Stage::Off) => marks.built,
+        State::Snapshot(Stage::Saving | Stage::Saved(_) | Stage::Sealed(_)) => {
+            node.snapshots.iter().map(|image| image.created).max()
+        }
     };
     since.filter(known)
 }
@@ -140,11 +168,18 @@ fn failed_at(desired: &Desired, node: &Node<'_>, why: &FailedWhy) -> Option<Time
             (server.launched.unwrap_or(server.created), *within)
         }
         FailedWhy::NotOnline { within } => (joining_at(node)?, *within),
+        FailedWhy::NotOff { within } => (node.marks.built?, *within),
+        FailedWhy::NotSaved { within } => (node.snapshots.iter().map(|image| image.created).max().or(node.marks.built)?, *within),
         FailedWhy::Lost => (node.marks.lost?, desired.controller.lost_grace),
         FailedWhy::Monitor(_) => return node.agent.computer()?.cause.as_ref()?.since,
         FailedWhy::Marked(_)
         | FailedWhy::Error(_)
         | FailedWhy::OtherHostKey
+        | FailedWhy::Setup { .. }
+        | FailedWhy::SetupVanished { .. }
+        | FailedWhy::SetupTimeout { .. }
+        | FailedWhy::OffTooEarly
+        | FailedWhy::ImageIs(_)
         | FailedWhy::Script { .. }
         | FailedWhy::ScriptVanished { .. }
         | FailedWhy::ScriptTimeout { .. } => return None,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::gaps::gaps_text;
-use super::plan_text::{plural, pools, refusal_text, sum, title};
+use super::plan_text::{images, plural, pools, refusal_text, sum, title};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
@@ -16,7 +16,7 @@ use crate::node::Joined;
 use crate::observe::Further;
 use crate::observed::{Account, Answer, Ask, Computer, Gap, Headroom, Lists, Marks, Observed, Quota};
 use crate::plan::need::{Load, loads};
-use crate::plan::{Plan, PoolLine, Refusal, TargetHead, Verb};
+use crate::plan::{ImageLine, Plan, PoolLine, Refusal, TargetHead, Verb};
 
 #[derive(Debug, serde::Serialize)]
 pub struct Status {
@@ -29,6 +29,7 @@ pub struct Status {
     pub providers: Vec<ProviderStatus>,
     pub targets: Vec<TargetStatus>,
     pub pools: Vec<PoolLine>,
+    pub images: Vec<ImageLine>,
     /// Nodes of pools that are not in the desired state any more: pool -> state -> how many.
     pub removed_pools: BTreeMap<String, BTreeMap<&'static str, u32>>,
     /// What the next pass would do: verb -> how many chains.
@@ -106,6 +107,7 @@ pub fn status(
         providers: providers.map(|provider| provider_status(desired, observed, further, provider, &loads)).collect(),
         targets: plan.head.targets.iter().map(|target| target_status(joined, target)).collect(),
         pools: plan.pools.clone(),
+        images: plan.images.clone(),
         removed_pools,
         to_do,
     }
@@ -190,6 +192,7 @@ pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> Strin
         line(&mut text, &format!("{pool} is not in the desired state: {} ({})", plural(nodes, "node"), states.join(", ")), style);
     }
     text.push('\n');
+    text.push_str(&images(plan, style));
     text.push_str(&sum(plan, style));
     text
 }

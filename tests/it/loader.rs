@@ -101,13 +101,14 @@ fn the_example_is_valid_without_warnings() {
 #[test]
 fn no_key_is_silently_ignored() {
     use poolkeeper::desired::tables::{self, Table};
-    let files: [(&str, &Table, &str); 11] = [
+    let files: [(&str, &Table, &str); 12] = [
         ("controller.yaml", &tables::CONTROLLER, "KEY: VALUE\n"),
         ("controller.yaml", &tables::PROVIDER, "providers: {p: {KEY: VALUE}}\n"),
         ("controller.yaml", &tables::ADDRESS, "providers: {p: {address: {KEY: VALUE}}}\n"),
         ("controller.yaml", &tables::TARGET, "targets: {t: {KEY: VALUE}}\n"),
         ("controller.yaml", &tables::LIMITS, "limits: {KEY: VALUE}\n"),
         ("image", &tables::IMAGE, "KEY: VALUE\n"),
+        ("image", &tables::DISKIMAGE, "diskimage: {KEY: VALUE}\n"),
         ("image", &tables::FLAVOR, "flavor: {KEY: VALUE}\n"),
         ("pool", &tables::POOL, "KEY: VALUE\n"),
         ("pool", &tables::POOL_IMAGE, "image: {KEY: VALUE}\n"),
@@ -148,13 +149,14 @@ fn the_documentation_has_each_key_with_its_default() {
             written.entry(heading).or_default().push((key.to_owned(), default.to_owned()));
         }
     }
-    let headings: [(&str, &Table); 11] = [
+    let headings: [(&str, &Table); 12] = [
         ("controller.yaml", &tables::CONTROLLER),
         ("A provider", &tables::PROVIDER),
         ("address", &tables::ADDRESS),
         ("A target", &tables::TARGET),
         ("limits", &tables::LIMITS),
         ("images/NAME.yaml", &tables::IMAGE),
+        ("diskimage", &tables::DISKIMAGE),
         ("flavor", &tables::FLAVOR),
         ("pools/NAME.yaml", &tables::POOL),
         ("image", &tables::POOL_IMAGE),

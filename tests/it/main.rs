@@ -18,6 +18,10 @@ mod guards;
 mod holds;
 mod http;
 mod http_server;
+#[cfg(feature = "sandbox")]
+mod images;
+#[cfg(feature = "sandbox")]
+mod images_fail;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;

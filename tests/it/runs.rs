@@ -42,6 +42,7 @@ fn apply_args() -> ApplyArgs {
         until_converged: false,
         allow_deletes: None,
         allow_offline: None,
+        keep_failed: None,
         lock_timeout: SignedDuration::ZERO,
         pool: Vec::new(),
     }

@@ -71,7 +71,22 @@ impl Scene {
     }
 
     fn run(&self, deadline: Option<SignedDuration>) -> Summary {
-        let options = Options { deadline, ..Options::default() };
+        self.run_with(&Options { deadline, ..Options::default() })
+    }
+
+    /// Short runs, until it is so.
+    pub(crate) fn timer_until(&self, so: impl Fn(&Self) -> bool) {
+        for _ in 0..100 {
+            if so(self) {
+                return;
+            }
+            self.run(Some(SignedDuration::from_secs(1)));
+            self.world.tick(1);
+        }
+        panic!("it never is: {:#?}", self.plan());
+    }
+
+    pub(crate) fn run_with(&self, options: &Options) -> Summary {
         // The world's time goes on between passes, as on a wall clock.
         let pauses = AtomicU32::new(0);
         let pause = |time: SignedDuration| {
@@ -81,7 +96,7 @@ impl Scene {
         };
         let (clock, stopped) = (|| self.world.now(), AtomicBool::new(false));
         let outside = Outside { clock: &clock, pause: &pause, stopped: &stopped };
-        run(&self.desired, &self.world, &options, outside, self).expect("the lock is free")
+        run(&self.desired, &self.world, options, outside, self).expect("the lock is free")
     }
 
     /// What a pass would do now.

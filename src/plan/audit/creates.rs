@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Offence;
 use super::sight::{Sight, Sights};
+use super::{Offence, images};
 use crate::desired::Provider;
-use crate::names::{NodeName, PoolName, ProviderName, Purpose};
+use crate::names::{ImageId, NodeName, PoolName, ProviderName, Purpose};
 use crate::node::name::is_ours;
-use crate::observed::{AgentMark, Answer, Ask, Mark, Refused};
+use crate::observed::{AgentMark, Answer, Ask, Mark, Refused, Role};
 use crate::plan::{Act, CreateServer, Plan};
 
 /// A create that no list shows counts for so long.
@@ -25,6 +25,9 @@ pub(super) fn audit(sights: &Sights<'_>, plan: &Plan, offences: &mut Vec<Offence
     let mut taken = taken(sights);
     for create in &creates {
         one(sights, create, &mut taken, offences);
+        if create.purpose.image().is_some() && images::is_second(sights, plan, create) {
+            offences.push(Offence::TwoBuilders(create.provider.clone()));
+        }
     }
     let launched = sights.observed.this_run.launched.len();
     let limit = sights.desired.controller.limits.max_launches_per_run;
@@ -63,20 +66,27 @@ fn taken(sights: &Sights<'_>) -> BTreeSet<NodeName> {
 
 fn one(sights: &Sights<'_>, create: &CreateServer, taken: &mut BTreeSet<NodeName>, offences: &mut Vec<Offence>) {
     let CreateServer { name, purpose, provider, .. } = create;
-    let Some(pool) = purpose.pool() else { return };
-    let controller = &sights.desired.controller;
-    let text = name.as_str();
-    let safe = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    let shaped = text.starts_with(&format!("{pool}-")) && text.len() <= LONGEST_NAME && !text.ends_with('-');
-    if !safe || !shaped || !is_ours(&controller.id, text) {
-        offences.push(Offence::BadName(name.clone()));
-    }
     if !taken.insert(name.clone()) {
         offences.push(Offence::NameTaken(name.clone()));
     }
     let refused = Refused::Create(purpose.clone(), provider.clone());
     if sights.observed.this_run.refused.contains_key(&refused) {
         offences.push(Offence::RefusedAlready(name.clone()));
+    }
+    match purpose {
+        Purpose::Pool(pool) => node(sights, create, pool, offences),
+        Purpose::Image(image) => images::create(sights, create, image, offences),
+    }
+}
+
+fn node(sights: &Sights<'_>, create: &CreateServer, pool: &PoolName, offences: &mut Vec<Offence>) {
+    let CreateServer { name, provider, .. } = create;
+    let controller = &sights.desired.controller;
+    let text = name.as_str();
+    let safe = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let shaped = text.starts_with(&format!("{pool}-")) && text.len() <= LONGEST_NAME && !text.ends_with('-');
+    if !safe || !shaped || !is_ours(&controller.id, text) {
+        offences.push(Offence::BadName(name.clone()));
     }
     let desired = sights.desired.pools.get(pool);
     let mark = |mark: Mark| create.marks.get(&mark).map(String::as_str);
@@ -94,6 +104,9 @@ fn one(sights: &Sights<'_>, create: &CreateServer, taken: &mut BTreeSet<NodeName
         offences.push(Offence::WrongProvider(name.clone()));
         return;
     };
+    if desired.image.snapshot().is_some_and(|image| !images::boots_from_good(sights, create, image)) {
+        offences.push(Offence::BootsFromBad(name.clone()));
+    }
     if desired.paused.is_some() || controller.paused.is_some() {
         offences.push(Offence::CreateWhilePaused(pool.clone()));
     }
@@ -130,10 +143,15 @@ fn in_pool(sights: &Sights<'_>, pool: &PoolName, creates: &[&CreateServer], offe
     if ready + coming + unlisted + creates.len() > want.max(ready) + spare {
         offences.push(Offence::Unneeded(pool.clone()));
     }
-    for provider in &desired.providers {
-        let creates = creates.iter().filter(|create| create.provider == *provider).count();
-        if let Some(kept) = newest_failed(sights, pool, provider).filter(|_| creates > 0) {
-            back_off(sights, pool, kept, creates, offences);
+    // Of a pool that boots from snapshots each snapshot has a back-off of its own.
+    let snapshots = desired.image.snapshot().is_some();
+    let mut tries: BTreeMap<(&ProviderName, Option<&ImageId>), usize> = BTreeMap::new();
+    for create in creates {
+        *tries.entry((&create.provider, snapshots.then_some(&create.image))).or_default() += 1;
+    }
+    for ((provider, from), creates) in tries {
+        if let Some(kept) = newest_failed(sights, pool, provider, from) {
+            back_off(sights, pool, (kept, from), creates, offences);
         }
     }
 }
@@ -143,14 +161,33 @@ fn coming(sights: &Sights<'_>, sight: &Sight<'_>) -> bool {
     (sight.launching(sights) || sight.booting(sights)) && !sight.has(Mark::Hold)
 }
 
-fn newest_failed<'s, 'a>(sights: &'s Sights<'a>, pool: &PoolName, provider: &ProviderName) -> Option<&'s Sight<'a>> {
+fn is_from(sight: &Sight<'_>, from: Option<&ImageId>) -> bool {
+    from.is_none() || sight.marks.base.as_ref() == from
+}
+
+fn newest_failed<'s, 'a>(
+    sights: &'s Sights<'a>,
+    pool: &PoolName,
+    provider: &ProviderName,
+    from: Option<&ImageId>,
+) -> Option<&'s Sight<'a>> {
     let of_pool = sights.nodes().filter(|sight| sight.provider == provider && sight.marks.pool.as_ref() == Some(pool));
+    let of_pool = of_pool.filter(|sight| is_from(sight, from));
     of_pool.filter(|sight| sight.failed(sights)).max_by_key(|sight| (sight.server.created, &sight.server.name))
 }
 
-fn back_off(sights: &Sights<'_>, pool: &PoolName, kept: &Sight<'_>, creates: usize, offences: &mut Vec<Offence>) {
+fn back_off(
+    sights: &Sights<'_>,
+    pool: &PoolName,
+    (kept, from): (&Sight<'_>, Option<&ImageId>),
+    creates: usize,
+    offences: &mut Vec<Offence>,
+) {
     let later = |sight: &&Sight<'_>| {
-        sight.provider == kept.provider && sight.marks.pool.as_ref() == Some(pool) && sight.server.created > kept.server.created
+        is_from(sight, from)
+            && sight.provider == kept.provider
+            && sight.marks.pool.as_ref() == Some(pool)
+            && sight.server.created > kept.server.created
     };
     if sights.nodes().filter(later).any(|sight| sight.marks.agent == Some(AgentMark::Joined)) {
         return;
@@ -169,7 +206,8 @@ fn in_provider(sights: &Sights<'_>, provider: &Provider, creates: &[&CreateServe
     if servers + unlisted + creates.len() > size(provider.max_servers) {
         offences.push(Offence::ProviderOver(provider.name.clone()));
     }
-    let of_provider = sights.nodes().filter(|sight| *sight.provider == provider.name);
+    let of_provider = sights.ours.values().filter(|sight| *sight.provider == provider.name);
+    let of_provider = of_provider.filter(|sight| matches!(sight.marks.role, Role::Node | Role::Builder));
     let launching = of_provider.filter(|sight| sight.launching(sights) || sight.booting(sights)).count();
     if launching + unlisted + creates.len() > size(provider.max_concurrent_launches) {
         offences.push(Offence::LaunchesOver(provider.name.clone()));

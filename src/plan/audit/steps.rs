@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 
 use super::sight::{Agent, Sight, Sights, agent_of};
-use super::{Offence, floating, keys};
+use super::{Offence, floating, images, keys};
 use crate::desired::UsedWhen;
-use crate::names::{FloatingIpId, NodeName};
+use crate::names::{FloatingIpId, ImageId, NodeName};
 use crate::node::name::is_ours;
-use crate::observed::{Computer, Mark, Refused, ServerStatus};
+use crate::observed::{Computer, Mark, Refused, Role, ServerStatus};
 use crate::plan::{Act, Action, AgentIs, Chain, MarkExpects, ServerExpects};
 
 /// A build that was handed out in the moment of our own mark is shown within this time.
@@ -40,6 +40,7 @@ pub(super) fn audit(sights: &Sights<'_>, chain: &Chain, offences: &mut Vec<Offen
                 name,
                 written: Vec::new(),
                 released: Vec::new(),
+                images_gone: Vec::new(),
                 unlocked: false,
                 agent_deleted: false,
                 server_deleted: false,
@@ -79,6 +80,7 @@ struct Steps<'s, 'a> {
     written: Vec<(Mark, String)>,
     /// Floating IPs.
     released: Vec<FloatingIpId>,
+    images_gone: Vec<ImageId>,
     unlocked: bool,
     agent_deleted: bool,
     server_deleted: bool,
@@ -93,6 +95,9 @@ impl Steps<'_, '_> {
         }
         if let Act::DeleteFloatingIp { id, .. } = act {
             self.released.push(id.clone());
+        }
+        if let Act::DeleteImage { image, .. } = act {
+            self.images_gone.push(image.clone());
         }
         self.unlocked |= matches!(act, Act::Unlock { .. });
         self.agent_deleted |= matches!(act, Act::DeleteAgent { .. });
@@ -137,9 +142,7 @@ impl Steps<'_, '_> {
             Act::DeleteAgent { .. } => faults.extend(self.deletion(&action.act)),
             Act::DeleteServer { .. } => {
                 faults.extend(self.deletion(&action.act));
-                if floating::of(self.sights, self.sight).any(|ip| !self.released.contains(&ip.id)) {
-                    faults.push(Offence::FloatingIpLeft);
-                }
+                faults.extend(self.left_behind());
             }
             Act::DeleteFloatingIp { provider, id } => {
                 faults.extend(self.deletion(&action.act));
@@ -157,7 +160,22 @@ impl Steps<'_, '_> {
                 }
             }
             Act::PushScripts(push) => faults.extend(self.upward(Some(push.machine.pinned.as_str()))),
-            Act::StartScript(start) => faults.extend(self.upward(Some(start.machine.pinned.as_str()))),
+            Act::StartScript(start) => {
+                faults.extend(self.upward(Some(start.machine.pinned.as_str())));
+                if self.value(Mark::Built).is_some() {
+                    faults.push(Offence::BuiltAlready);
+                }
+            }
+            Act::TurnOff(off) => {
+                faults.extend(self.upward(Some(off.machine.pinned.as_str())));
+                faults.extend(self.not_built());
+            }
+            Act::CreateImage(_) => faults.extend(self.not_built()),
+            Act::MarkImage { image, .. } | Act::DeleteImage { image, .. } => {
+                if !images::of_builder(self.sights, self.sight, action, image) {
+                    faults.push(Offence::Foreign);
+                }
+            }
             Act::StartAgent(start) => faults.extend(self.upward(Some(start.machine.pinned.as_str()))),
             Act::CreateAgent(_) => {
                 faults.extend(self.upward(None));
@@ -165,15 +183,21 @@ impl Steps<'_, '_> {
                     faults.push(Offence::NoJoiningMark);
                 }
             }
-            Act::CreateServer(_)
-            | Act::TurnOff(_)
-            | Act::CreateImage(_)
-            | Act::MarkImage { .. }
-            | Act::ProtectImage { .. }
-            | Act::RenameImage { .. }
-            | Act::DeleteImage { .. } => faults.push(Offence::TwoSubjects),
+            Act::CreateServer(_) | Act::ProtectImage { .. } | Act::RenameImage { .. } => faults.push(Offence::TwoSubjects),
         }
         faults
+    }
+
+    /// What would be nobody's once the server is gone.
+    fn left_behind(&self) -> Vec<Fault> {
+        let ip = floating::of(self.sights, self.sight).any(|ip| !self.released.contains(&ip.id));
+        let image = images::unsealed(self.sights, self.sight).any(|image| !self.images_gone.contains(&image.id));
+        let checks: [(bool, Fault); 2] = [(ip, Offence::FloatingIpLeft), (image, Offence::Unsealed)];
+        checks.into_iter().filter(|(broken, _)| *broken).map(|(_, fault)| fault).collect()
+    }
+
+    fn not_built(&self) -> Option<Fault> {
+        (self.sight.marks.role != Role::Builder || self.value(Mark::Built).is_none()).then_some(Offence::NoBuiltMark)
     }
 
     /// Of what a machine needs on its way up.
@@ -235,6 +259,10 @@ impl Steps<'_, '_> {
     }
 
     fn expects_enough(&self, action: &Action) -> bool {
+        // What it expects of the image is looked at with the image.
+        if let Act::DeleteImage { .. } = action.act {
+            return action.expects.image.is_some();
+        }
         let Some(server) = &action.expects.server else { return false };
         let sight = self.sight;
         let same = server.id == sight.server.id
@@ -259,13 +287,10 @@ impl Steps<'_, '_> {
                 let mut ips = floating::of(self.sights, sight);
                 ips.any(|ip| ip.id == *id && floating::expects_it(action, id, &ip.description)) && self.may_go(server, agent)
             }
-            Act::CreateServer(_)
-            | Act::TurnOff(_)
-            | Act::CreateImage(_)
-            | Act::MarkImage { .. }
-            | Act::ProtectImage { .. }
-            | Act::RenameImage { .. }
-            | Act::DeleteImage { .. } => false,
+            Act::TurnOff(_) => goes_up(server) && present(server, Mark::Hostkey) && present(server, Mark::Built),
+            Act::CreateImage(_) => server.status == Some(ServerStatus::Shutoff) && present(server, Mark::Built),
+            Act::MarkImage { .. } => action.expects.image.is_some(),
+            Act::CreateServer(_) | Act::ProtectImage { .. } | Act::RenameImage { .. } | Act::DeleteImage { .. } => false,
         };
         same && same_agent && enough
     }

@@ -187,17 +187,7 @@ impl Drive {
             self.targets().iter().any(|target| self.world.agent(target, &server.name).is_some_and(|agent| agent.online()))
         };
         let mut servers = self.servers();
-        let of_a_working_one = matches!(
-            deed.kind,
-            Kind::Build { .. }
-                | Kind::Pipeline { .. }
-                | Kind::ShortBuild
-                | Kind::Done
-                | Kind::GearmanMark
-                | Kind::PersonMark
-                | Kind::MonitorMark
-        );
-        if of_a_working_one {
+        if deed.kind.is_of_a_working_node() {
             servers.retain(|(_, server)| online(server));
         }
         let Some((provider, server)) = pick(&servers, deed.node) else { return };
@@ -221,15 +211,8 @@ impl Drive {
             Kind::GearmanMark => world.mark_gearman(&target, &name),
             Kind::MonitorMark => world.mark_by_monitor(&target, &name),
             Kind::PersonMark => {
-                let going = [Mark::Used, Mark::Retire, Mark::Failed].iter().any(|mark| server.metadata.contains_key(mark.key()));
-                let online = world.agent(&target, &name).is_some_and(|agent| agent.online());
-                world.mark_by_person(&target, &name, "alice", "disk full");
-                // The Gearman plugin's mark will take its place.
-                let builds = |state: &mut State| Some(state.jenkins.get(&target)?.nodes.get(name.as_str())?.builds.clone());
-                let gearman = world
-                    .with(builds)
-                    .is_some_and(|builds| builds.iter().any(|build| build.kind == poolkeeper::sandbox::jenkins::Kind::Gearman));
-                if online && !gearman && !going && !in_a_run && server.status == ServerStatus::Active {
+                let keeps = self.mark_by_person(&target, &server);
+                if keeps && !in_a_run && server.status == ServerStatus::Active {
                     guarded.kept.insert(name);
                 }
             }
@@ -239,20 +222,10 @@ impl Drive {
                 guarded.kept.clear();
                 world.restart_controller(&target);
             }
-            Kind::Hold | Kind::HoldFor(_) if !server.is_deleting() => {
-                let until = if let Kind::HoldFor(seconds) = deed.kind {
-                    world.now() + SignedDuration::from_secs(i64::from(seconds))
-                } else {
-                    Timestamp::MAX
-                };
-                let said = if until == Timestamp::MAX { "-".to_owned() } else { until.to_string() };
-                world.change_server(&id, |server| {
-                    server.metadata.insert(Mark::Hold.key().to_owned(), format!("alice; {said}; a look"));
-                    server.locked = Some(true);
-                });
-                let server = world.server(&provider, &id).expect("it is there");
-                let agent = world.agent(&target, &name).is_some();
-                guarded.held.insert(id, Held { server, agent, until });
+            Kind::Hold if !server.is_deleting() => self.hold(&mut guarded, (&provider, &target), &server, None),
+            Kind::HoldFor(seconds) if !server.is_deleting() => {
+                let until = world.now() + SignedDuration::from_secs(i64::from(*seconds));
+                self.hold(&mut guarded, (&provider, &target), &server, Some(until));
             }
             Kind::ServerGone => {
                 guarded.held.remove(&id);
@@ -274,6 +247,36 @@ impl Drive {
             Kind::Status(status) => self.change_settled(&server, |server| server.status = ServerStatus::parse(status)),
             Kind::Task(task) => self.change_settled(&server, |server| server.task = task.map(str::to_owned)),
         }
+    }
+
+    /// Whether the node is the person's from then on.
+    fn mark_by_person(&self, target: &TargetName, server: &Server) -> bool {
+        let (world, name) = (&self.world, server.name.as_str());
+        let going = [Mark::Used, Mark::Retire, Mark::Failed].iter().any(|mark| server.metadata.contains_key(mark.key()));
+        let online = world.agent(target, name).is_some_and(|agent| agent.online());
+        world.mark_by_person(target, name, "alice", "disk full");
+        // The Gearman plugin's mark will take its place.
+        let builds = |state: &mut State| Some(state.jenkins.get(target)?.nodes.get(name)?.builds.clone());
+        let is_gearman = |build: &poolkeeper::sandbox::jenkins::Build| build.kind == poolkeeper::sandbox::jenkins::Kind::Gearman;
+        let gearman = world.with(builds).is_some_and(|builds| builds.iter().any(is_gearman));
+        online && !gearman && !going
+    }
+
+    fn hold(
+        &self,
+        guarded: &mut Guarded,
+        (provider, target): (&ProviderName, &TargetName),
+        server: &Server,
+        until: Option<Timestamp>,
+    ) {
+        let said = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+        self.world.change_server(&server.id, |server| {
+            server.metadata.insert(Mark::Hold.key().to_owned(), format!("alice; {said}; a look"));
+            server.locked = Some(true);
+        });
+        let held = self.world.server(provider, &server.id).expect("it is there");
+        let agent = self.world.agent(target, &server.name).is_some();
+        guarded.held.insert(server.id.clone(), Held { server: held, agent, until: until.unwrap_or(Timestamp::MAX) });
     }
 
     fn change_settled(&self, server: &Server, change: impl FnOnce(&mut Server)) {

@@ -82,6 +82,22 @@ pub(super) enum Kind {
     Task(Option<&'static str>),
 }
 
+impl Kind {
+    /// Something that befalls only a node whose agent is online.
+    pub(super) fn is_of_a_working_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Build { .. }
+                | Self::Pipeline { .. }
+                | Self::ShortBuild
+                | Self::Done
+                | Self::GearmanMark
+                | Self::PersonMark
+                | Self::MonitorMark
+        )
+    }
+}
+
 pub(super) fn any_events(most: usize) -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(any_event(), most / 3..=most)
 }

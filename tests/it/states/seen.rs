@@ -333,6 +333,7 @@ fn words(state: &State) -> String {
         | State::ToRegister
         | State::Joining { start: false }
         | State::Orphan
+        | State::Snapshot(_)
         | State::Ready => word.into(),
     }
 }

@@ -1,0 +1,115 @@
+//! Which snapshots go: good ones beyond `keep`, and bad ones once there is a newer good one. Never one that is protected, in
+//! use, or the last good one; and never what is not surely ours. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Snapshots, base};
+use crate::desired::Desired;
+use crate::names::{ControllerId, ImageId, NodeName, ProviderName};
+use crate::node::{Joined, Node};
+use crate::observed::{Image, ImageMark, Mark, Observed, ServerStatus};
+use crate::plan::backoff::BackOffs;
+use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, ServerExpects, Subject, Verb};
+
+/// Sealed, and not protected by a person.
+pub fn sealed(controller: &ControllerId, provider: &ProviderName, id: &ImageId) -> ImageExpects {
+    ImageExpects {
+        provider: provider.clone(),
+        id: id.clone(),
+        controller: Some(controller.clone()),
+        name: None,
+        status: None,
+        protected: None,
+        marks: BTreeMap::from([(ImageMark::Itself, MarkExpects::Is(id.to_string()))]),
+    }
+}
+
+/// Of what a builder that goes down leaves in Glance.
+pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Image) -> Action {
+    let build = MarkExpects::Is(builder.server.id.to_string());
+    let marks = BTreeMap::from([(ImageMark::Build, build), (ImageMark::Itself, MarkExpects::Absent)]);
+    let expected = ImageExpects { protected: Some(false), marks, ..sealed(controller, &builder.provider, &image.id) };
+    let act = Act::DeleteImage { provider: builder.provider.clone(), image: image.id.clone() };
+    // It is ours as long as its builder is there.
+    let server = ServerExpects {
+        provider: builder.provider.clone(),
+        id: builder.server.id.clone(),
+        controller: controller.clone(),
+        status: None,
+        marks: builder
+            .server
+            .metadata
+            .get(Mark::Hold.key())
+            .map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone())))
+            .into_iter()
+            .collect(),
+    };
+    Action { act, expects: Expects { server: Some(server), image: Some(expected), ..Expects::default() } }
+}
+
+/// Those that go now, each a chain. `creates`: of this very plan.
+pub fn surplus(
+    desired: &Desired,
+    observed: &Observed,
+    joined: &Joined<'_>,
+    snapshots: &Snapshots<'_>,
+    back_offs: &BackOffs,
+    creates: &[Chain],
+) -> Vec<Chain> {
+    let used = in_use(desired, observed, joined, creates);
+    // Machines from the newest fail: those before it are what the pools live on.
+    let failing: BTreeSet<&ImageId> =
+        back_offs.iter().filter(|(_, it)| !it.over).filter_map(|((.., from), _)| from.as_ref()).collect();
+    let mut chains = Vec::new();
+    for image in desired.images.values() {
+        for provider in &image.providers {
+            // What a create of this run boots from is not told; its list will be.
+            if observed.this_run.launched.iter().any(|launched| launched.provider == *provider && !launched.listed) {
+                continue;
+            }
+            let good: Vec<&Image> = snapshots.good(&image.name, provider).collect();
+            let Some(newest) = good.first() else { continue };
+            let keep = usize::try_from(image.keep.max(1)).unwrap_or(usize::MAX);
+            let beyond = good.iter().skip(keep).filter(|_| !failing.contains(&newest.id));
+            let bad = snapshots.all(&image.name, provider).iter();
+            let bad = bad.filter(|image| image.mark(ImageMark::Bad).is_some() && image.created < newest.created);
+            let beyond = beyond.map(|one| (*one, Because::BeyondKeep { keep: image.keep }));
+            for (one, because) in beyond.chain(bad.map(|one| (*one, Because::BadSnapshot))) {
+                if !one.protected && !used.contains(&one.id) {
+                    chains.push(deletion(desired, image.name.clone(), provider, one, because));
+                }
+            }
+        }
+    }
+    let refused = |chain: &Chain| observed.this_run.refusal("delete-image", &chain.subject.name).is_some();
+    chains.retain(|chain| !refused(chain));
+    chains
+}
+
+fn deletion(desired: &Desired, name: crate::names::ImageName, provider: &ProviderName, image: &Image, because: Because) -> Chain {
+    let mut expected = sealed(&desired.controller.id, provider, &image.id);
+    expected.protected = Some(false);
+    if because == Because::BadSnapshot {
+        expected.marks.insert(ImageMark::Bad, MarkExpects::Present);
+    }
+    let act = Act::DeleteImage { provider: provider.clone(), image: image.id.clone() };
+    let expects = Expects { image: Some(expected), ..Expects::default() };
+    let subject = Subject { pool: None, image: Some(name), name: NodeName::new(image.name.as_str()) };
+    Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }
+}
+
+/// Images that a machine boots from now, or will: of ours that are launching, of this plan's creates, and base images.
+fn in_use(desired: &Desired, observed: &Observed, joined: &Joined<'_>, creates: &[Chain]) -> BTreeSet<ImageId> {
+    let launching = joined.nodes.iter().chain(&joined.builders);
+    let launching = launching.filter(|node| node.server.status == ServerStatus::Build || node.state.is_launching());
+    let mut used: BTreeSet<ImageId> = launching.filter_map(|node| node.marks.base.clone()).collect();
+    for action in creates.iter().flat_map(|chain| &chain.actions) {
+        if let Act::CreateServer(create) = &action.act {
+            used.insert(create.image.clone());
+        }
+    }
+    for list in observed.lists.providers.values().flatten() {
+        used.extend(desired.images.values().filter_map(|image| base(&list.images, image).ok()).map(|image| image.id.clone()));
+    }
+    used
+}

@@ -1,0 +1,264 @@
+//! Snapshots whose build fails, or whose machines do; bases that cannot be told: on the in-memory world.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use poolkeeper::desired::PoolImage;
+use poolkeeper::names::{ImageName, PoolName};
+use poolkeeper::observed::{ImageMark, KeepFailed, Mark, ServerStatus};
+use poolkeeper::plan::{Act, Plan, WaitsFor};
+use poolkeeper::report::plan_text::plan_text;
+use poolkeeper::report::style::Style;
+use poolkeeper::run::Options;
+use poolkeeper::sandbox::faults::ActFault;
+use poolkeeper::sandbox::{Fate, SaveFate, ScriptFate};
+use poolkeeper::world::ActErrorKind;
+
+use crate::images::{BASE, IMAGE, bases, change_image, change_script, image, images, scene};
+use crate::scene::{PROVIDER, Scene};
+
+fn of_image() -> ImageName {
+    ImageName::from(IMAGE)
+}
+
+fn setup_fails() -> Fate {
+    let output = "Get:1 jessie\nE: no space left\nE: giving up\n".to_owned();
+    Fate { script: ScriptFate::Exits { status: 100, output }, ..Fate::default() }
+}
+
+fn failed_marks(scene: &Scene) -> Vec<String> {
+    scene.servers().iter().filter_map(|server| server.metadata.get(Mark::Failed.key()).cloned()).collect()
+}
+
+fn created(scene: &Scene) -> usize {
+    scene.world.with(|state| state.log.iter().filter(|change| change.kind == "create-server").count())
+}
+
+fn log_of(scene: &Scene, kind: &str) -> usize {
+    scene.world.with(|state| state.log.iter().filter(|change| change.kind == kind).count())
+}
+
+/// Half an hour of runs by the timer.
+fn half_an_hour(scene: &Scene) {
+    for _ in 0..30 {
+        scene.timer();
+        scene.world.tick(30);
+    }
+}
+
+#[test]
+fn a_setup_that_fails_is_marked_with_its_last_lines_and_backed_off_from() {
+    let mut scene = scene();
+    scene.world.image_fate(&of_image(), setup_fails());
+    scene.timer();
+    let marks = failed_marks(&scene);
+    assert!(marks[0].ends_with("setup script exited 100: Get:1 jessie / E: no space left / E: giving up"), "{marks:?}");
+    let plan = scene.plan();
+    let Some(WaitsFor::NoSnapshot { why, .. }) = &plan.pools[0].waits_for else { panic!("{:?}", plan.pools) };
+    assert!(why.contains("its build waits for back-off until"), "{why}");
+    half_an_hour(&scene);
+    assert!((3..=6).contains(&created(&scene)), "{} builders in half an hour", created(&scene));
+    assert!(scene.names().len() <= 2, "{:?}", scene.names());
+    // Mended in the script: there is no back-off from inputs that were never tried.
+    scene.world.image_fate(&of_image(), Fate::default());
+    change_script(&mut scene, "#!/bin/sh\n# mended\n");
+    scene.converge();
+    assert_eq!((scene.names().len(), failed_marks(&scene).len(), images(&scene).len()), (2, 0, 1));
+    scene.assert_settled();
+}
+
+#[test]
+fn a_setup_that_is_mended_elsewhere_is_tried_again_after_its_back_off() {
+    let scene = scene();
+    scene.world.image_fate(&of_image(), setup_fails());
+    scene.converge();
+    scene.world.image_fate(&of_image(), Fate::default());
+    assert_eq!((scene.converge().created, created(&scene)), (0, 1), "in its back-off");
+    scene.world.tick(120);
+    scene.converge();
+    assert_eq!((scene.names().len(), images(&scene).len()), (2, 1));
+    scene.assert_settled();
+}
+
+#[test]
+fn an_update_does_not_wait_for_a_back_off() {
+    let scene = scene();
+    scene.world.next_fate(setup_fails());
+    scene.converge();
+    let update = BTreeSet::from([(of_image(), PROVIDER.into())]);
+    scene.run_with(&Options { update, ..Options::default() });
+    assert_eq!((scene.names().len(), images(&scene).len()), (2, 1));
+}
+
+#[test]
+fn a_failed_builder_is_held_for_a_look_where_that_is_asked_for() {
+    let scene = scene();
+    scene.world.next_fate(setup_fails());
+    let until = scene.world.now() + SignedDuration::from_hours(4);
+    let keep_failed = Some(KeepFailed { who: "alice".into(), until });
+    scene.run_with(&Options { keep_failed, ..Options::default() });
+    let held: Vec<_> = scene.servers().into_iter().filter(|server| server.metadata.contains_key(Mark::Hold.key())).collect();
+    let [held] = held.as_slice() else { panic!("{held:?}") };
+    assert!(held.metadata[Mark::Hold.key()].starts_with("alice; 2026-11-25T14:"), "{:?}", held.metadata);
+    assert_eq!(scene.converge().created, 0, "held or not, it is the mark of back-off");
+    scene.world.tick(3600);
+    scene.converge();
+    assert_eq!((scene.names().len(), images(&scene).len()), (3, 1), "the next try, its two nodes, and the held one");
+    scene.world.tick(4 * 3600);
+    scene.converge();
+    assert_eq!(scene.names().len(), 2);
+    scene.assert_settled();
+}
+
+#[test]
+fn a_builder_that_never_goes_off_is_failed() {
+    let scene = scene();
+    scene.world.image_fate(&of_image(), Fate { never_off: true, ..Fate::default() });
+    scene.timer();
+    scene.world.tick(400);
+    scene.timer();
+    assert!(failed_marks(&scene).iter().any(|mark| mark.ends_with("not off within 5m")), "{:?}", failed_marks(&scene));
+    assert!(images(&scene).is_empty());
+}
+
+#[test]
+fn a_builder_that_is_off_too_early_is_failed() {
+    let scene = scene();
+    scene.timer_until(|scene| scene.servers().iter().any(|server| server.metadata.contains_key(Mark::Hostkey.key())));
+    let id = scene.servers()[0].id.clone();
+    scene.world.change_server(&id, |server| server.status = ServerStatus::Shutoff);
+    let plan = scene.plan();
+    let because = plan.chains[0].because.to_string();
+    assert_eq!(because, "failed: turned off before its setup script was over");
+}
+
+#[test]
+fn an_image_that_never_becomes_active_goes_and_its_builder_is_failed() {
+    for save in [SaveFate::NeverSaves, SaveFate::Stuck, SaveFate::Killed, SaveFate::Fails] {
+        let scene = scene();
+        scene.world.next_fate(Fate { save, ..Fate::default() });
+        for _ in 0..3 {
+            scene.timer();
+            scene.world.tick(150);
+        }
+        // What Nova takes away again is asked for once a run; one that is killed is followed by another builder's.
+        let expected = match save {
+            SaveFate::Fails => 3,
+            SaveFate::Killed => 2,
+            SaveFate::NeverSaves | SaveFate::Stuck | SaveFate::Saved => 1,
+        };
+        assert_eq!(log_of(&scene, "create-image"), expected, "{save:?}: in three runs");
+        for _ in 0..20 {
+            scene.timer();
+            scene.world.tick(60);
+        }
+        let images = images(&scene);
+        assert_eq!((images.len(), scene.names().len()), (1, 2), "{save:?}: {images:?} {:?}", scene.names());
+        assert_eq!(bases(&scene), BTreeSet::from([images[0].id.to_string()]), "{save:?}: by the next try");
+        scene.assert_settled();
+    }
+}
+
+#[test]
+fn a_refused_create_image_is_asked_once_a_run() {
+    for kind in [ActErrorKind::NotNow, ActErrorKind::Refused] {
+        let scene = scene();
+        let said = "Cannot 'createImage' instance while it is in task_state x (HTTP 409)".to_owned();
+        let fault = ActFault { kind: "create-image", error: kind, said, done: false, times: 1 };
+        scene.world.with(|state| state.faults.act.push(fault));
+        let summary = scene.converge();
+        assert_eq!((summary.failed + summary.stale, images(&scene).len()), (1, 0), "{kind:?}");
+        scene.converge();
+        assert_eq!((images(&scene).len(), scene.names().len()), (1, 2));
+        scene.assert_settled();
+    }
+}
+
+#[test]
+fn a_base_image_that_is_not_there_is_said_and_its_snapshot_is_used_on() {
+    let mut scene = scene();
+    scene.converge();
+    let known = |scene: &Scene| scene.plan().images[0].waits_for.clone();
+    let base = scene.world.with(|state| state.clouds[PROVIDER].images[0].seen.id.clone());
+    change_image(&scene, &base, |image| image.name = "image-ci-jessie_old_20261125".into());
+    assert_eq!(known(&scene), Some(WaitsFor::NoImage(BASE.into())));
+    assert!(plan_text(&scene.plan(), Style::plain()).contains("an ACTIVE image"), "it is said");
+    scene.world.tick(90_000);
+    assert!(scene.plan().is_empty(), "old, and nothing to build it from");
+    // By its id it is the same whatever its name.
+    image(&mut scene).base_image = base.to_string();
+    scene.converge();
+    assert_eq!(images(&scene).len(), 2);
+    scene.assert_settled();
+}
+
+#[test]
+fn of_several_projects_images_of_one_name_none_is_taken_unless_it_is_said_whose() {
+    let mut scene = scene();
+    let theirs = scene.world.add_image(&PROVIDER.into(), BASE).expect("planted");
+    change_image(&scene, &theirs, |image| image.owner = Some("ffff".into()));
+    let plan = scene.plan();
+    let Some(WaitsFor::SeveralOwners { owners, .. }) = &plan.images[0].waits_for else { panic!("{:?}", plan.images) };
+    assert!(plan.is_empty() && owners.len() == 2, "{owners:?}");
+    let ours = owners.iter().find(|owner| *owner != "ffff").cloned();
+    for (owner, expected) in [(Some("ffff".to_owned()), true), (ours, false)] {
+        image(&mut scene).base_image_owner = owner;
+        let plan = scene.plan();
+        let acts: Vec<&Act> = plan.chains.iter().flat_map(|chain| &chain.actions).map(|action| &action.act).collect();
+        let [Act::CreateServer(create)] = acts.as_slice() else { panic!("{acts:?}") };
+        assert_eq!(create.image == theirs, expected);
+    }
+}
+
+/// The newest machine from the newest snapshot failed: the pool lives on the one before it, and tries again after each back-off.
+#[test]
+fn a_snapshot_whose_machines_fail_is_passed_over_for_the_one_before_it() {
+    let mut scene = scene();
+    scene.converge();
+    let old = images(&scene)[0].id.to_string();
+    scene.world.tick(60);
+    change_script(&mut scene, "#!/bin/sh\n# broken\n");
+    let pool = PoolName::from("ci-jessie");
+    scene.world.pool_fate(&pool, Fate { script: ScriptFate::Exits { status: 1, output: "broken".into() }, ..Fate::default() });
+    scene.timer();
+    scene.timer();
+    assert_eq!(images(&scene).len(), 2);
+    half_an_hour(&scene);
+    let agents = scene.agents();
+    assert_eq!(agents.len(), 2, "the old ones work and stay");
+    let said = |plan: &Plan| matches!(plan.pools[0].waits_for, Some(WaitsFor::BackOff { .. }));
+    assert!(scene.plans.lock().expect("plans").iter().any(said), "the roll halts, and says so");
+    // One of them is used: what replaces it comes from the one before.
+    scene.timer_until(|scene| said(&scene.plan()));
+    scene.world.with(|state| state.faults.pool_fates.clear());
+    scene.world.start_gearman_build(&Scene::target(), &agents[0], 5).expect("idle");
+    scene.world.tick(6);
+    scene.timer();
+    let ready = scene.agents();
+    assert!(ready.len() >= 2 && !ready.contains(&agents[0]), "{ready:?}");
+    assert!(bases(&scene).contains(&old));
+    for _ in 0..60 {
+        scene.timer();
+        scene.world.tick(60);
+    }
+    let newest = images(&scene)[1].id.to_string();
+    assert_eq!(bases(&scene), BTreeSet::from([newest]), "once one got ready the rest follows");
+    scene.assert_settled();
+}
+
+#[test]
+fn nothing_boots_from_an_image_that_is_not_sealed() {
+    let mut scene = scene();
+    scene.world.image_fate(&of_image(), setup_fails());
+    scene.converge();
+    let planted = scene.world.add_image(&PROVIDER.into(), "snapshot-ci-jessie-x").expect("planted");
+    change_image(&scene, &planted, |image| {
+        for (mark, value) in [(ImageMark::Controller, "contint"), (ImageMark::Image, IMAGE), (ImageMark::Build, "gone")] {
+            image.properties.insert(mark.key().into(), value.into());
+        }
+    });
+    let summary = scene.converge();
+    assert_eq!((summary.created, images(&scene).len()), (0, 1));
+    scene.pool().image = PoolImage::Glance("snapshot-ci-jessie-x".into());
+    assert_eq!(scene.converge().created, 2, "by its name it is anybody's");
+}
