@@ -64,6 +64,18 @@ pub enum Command {
     Status(StatusArgs),
     /// Say what is seen of a node, which rule makes its state, and what comes next
     Explain(ExplainArgs),
+    /// Bring an image's file into a cloud, or out of it
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// As nodepool's: `image list`
+    #[command(hide = true)]
+    ImageList(ListArgs),
+    /// As nodepool's: `image update --wait`
+    #[command(hide = true)]
+    ImageUpdate(NodepoolUpdateArgs),
+    /// As nodepool's: `image delete`
+    #[command(hide = true)]
+    ImageDelete(DeleteImageArgs),
     /// Show plan, apply and list on an embedded cloud and Jenkins
     #[cfg(feature = "sandbox")]
     Demo,
@@ -141,6 +153,144 @@ pub struct ExplainArgs {
     /// Text for people, JSON for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List every snapshot, and how each image stands
+    List(ListArgs),
+    /// Build a snapshot now, whatever its age
+    Update(UpdateArgs),
+    /// Call a snapshot bad: nodes boot from the one before it
+    Delete(DeleteImageArgs),
+    /// Keep a snapshot: nothing deletes it
+    Pin(SnapshotArgs),
+    /// Let a snapshot go its way again
+    Unpin(SnapshotArgs),
+    /// Print what the setup script of an image's newest builder has said
+    Log(LogArgs),
+    /// Upload a file as an image; the one that had its name becomes `NAME_old_DATE`
+    Publish(PublishArgs),
+    /// Download an image's data into a file
+    Save(SaveArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Only in this provider; left out: in each that the image names
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Until nodes boot from it, or its build failed
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait for another run's lock
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Its name in Glance, its id, or the beginning of one of them
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: String,
+    /// How long to wait for another run's lock
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteImageArgs {
+    #[command(flatten)]
+    pub which: SnapshotArgs,
+    /// Delete it at once, not only when a newer good one is there
+    #[arg(long)]
+    pub now: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Only of a builder in this provider
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+}
+
+/// In the words of nodepool: the image is built, and waited for
+#[derive(Debug, Args)]
+pub struct NodepoolUpdateArgs {
+    /// The provider
+    #[arg(value_name = "PROVIDER")]
+    pub provider: String,
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// A disk's image: qcow2, raw, vmdk, ...
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The image's name, as `base-image` or `glance` of a pool say it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    pub upload: UploadArgs,
+}
+
+/// How a file becomes an image.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// The provider to upload to; needed where there are several
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Glance's word for what the file is; by default its own first bytes tell
+    #[arg(long, value_name = "FORMAT")]
+    pub disk_format: Option<String>,
+    /// Glance's word for what is around it
+    #[arg(long, value_name = "FORMAT", default_value = "bare")]
+    pub container_format: String,
+    /// A node's disk has at least so many GiB
+    #[arg(long, value_name = "GIB", default_value_t = 0)]
+    pub min_disk: u64,
+    /// A node has at least so many MiB of memory
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    pub min_ram: u64,
+    /// A property of the image; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = property)]
+    pub property: Vec<(String, String)>,
+    /// How long to wait for a run's lock, once the data is up
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, _)) if key.starts_with("poolkeeper_") => Err("properties that begin so are poolkeeper's own".to_owned()),
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("it is KEY=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct SaveArgs {
+    /// The newest active image of that name, or the one with that id
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Written as FILE.part, and renamed when it is whole
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The provider to download from; needed where there are several
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[cfg(feature = "sandbox")]

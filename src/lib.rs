@@ -24,6 +24,7 @@ pub mod node;
 pub mod observe;
 pub mod observed;
 pub mod plan;
+pub mod publish;
 pub mod report;
 pub mod run;
 #[cfg(feature = "sandbox")]

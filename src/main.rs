@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use poolkeeper::cli::Cli;
+use poolkeeper::commands::image::Undone;
 use poolkeeper::exit::{self, Usage};
 use poolkeeper::load::LoadError;
 use poolkeeper::lock::LockError;
@@ -38,12 +39,14 @@ fn failed(error: &anyhow::Error) -> u8 {
     }
     say(&format!("error: {error:#}"));
     let lock = error.downcast_ref::<LockError>();
-    if let Some(hint) = lock.map(LockError::hint).or_else(|| error.downcast_ref::<LoadError>()?.hint()) {
+    let undone = || error.downcast_ref::<Undone>()?.hint();
+    if let Some(hint) = lock.map(LockError::hint).or_else(|| error.downcast_ref::<LoadError>()?.hint()).or_else(undone) {
         say(&format!("  hint: {hint}"));
     }
     match lock {
         Some(LockError::Held(_)) => exit::LOCKED,
         None if error.downcast_ref::<Usage>().is_some() => exit::USAGE,
+        None if error.downcast_ref::<Undone>().is_some() => exit::SOME_FAILED,
         Some(LockError::Open(..)) | None => exit::UNEXPECTED,
     }
 }

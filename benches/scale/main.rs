@@ -12,6 +12,7 @@
 mod audited;
 mod figures;
 mod idle;
+mod images;
 mod lists;
 #[path = "../../tests/it/served.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
@@ -47,6 +48,7 @@ fn table(program: &Path) -> ExitCode {
     let size = std::fs::metadata(program).expect("the program").len();
     print(vec![Figure::new("the program: size", size as f64 / 1024.0 / 1024.0, "MiB", None)]);
     print(idle::figures(program));
+    print(images::figures(program));
     print(lists::figures());
     if missed == 0 {
         return ExitCode::SUCCESS;

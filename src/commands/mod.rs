@@ -5,6 +5,7 @@ pub mod apply;
 pub mod demo;
 pub mod dispatch;
 pub mod explain;
+pub mod image;
 pub mod list;
 pub mod observe;
 pub mod plan;

@@ -3,19 +3,21 @@
 
 pub mod log;
 mod message;
+mod options;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-pub use message::{Body, HeaderText, Method, Request, Response, read_json};
+use message::form_urlencoded;
+pub use message::{Body, HeaderText, Method, Request, Response, Stream, read_json};
+pub use options::{Options, Patience};
 
 /// A name that does not answer to SYN within this time is not there; the call's own timeout is for slow answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,49 +31,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// No answer that is asked for comes near it: 1000 servers in detail are about 3 MB.
 const MAX_BODY: u64 = 256 * 1024 * 1024;
 
-/// How a client waits, and how much time its run has left: the run's, so that nothing here sleeps or reads a clock.
-#[derive(Clone)]
-pub struct Patience {
-    /// Waits; may come back early when the run is to end.
-    pub pause: Arc<dyn Fn(Duration) + Send + Sync>,
-    /// Until the run's deadline. A call gets no longer than this.
-    pub left: Arc<dyn Fn() -> Duration + Send + Sync>,
-}
-
-impl Patience {
-    /// No deadline and no pauses: for commands by hand and tests.
-    pub fn endless() -> Self {
-        Self { pause: Arc::new(|_| {}), left: Arc::new(|| Duration::MAX) }
-    }
-}
-
-impl fmt::Debug for Patience {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Patience")
-    }
-}
-
-/// What a client is made of.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The service's own URL: a loopback one is never asked through a proxy.
-    pub base: String,
-    /// Of one call, from connecting to the last byte.
-    pub timeout: Duration,
-    /// False: any certificate is taken.
-    pub verify: bool,
-    /// PEM file of the authorities that are trusted in place of the system's.
-    pub cacert: Option<PathBuf>,
-    /// PEM files of a client certificate and of its key (the same file where none is given).
-    pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
-    pub patience: Patience,
-}
-
-impl Options {
-    pub fn new(base: &str, timeout: Duration, patience: Patience) -> Self {
-        Self { base: base.to_owned(), timeout, verify: true, cacert: None, client_cert: None, patience }
-    }
-}
+/// Of one stream, up or down: a slow line takes hours, a dead one is ended by the kernel's own probes or by the person who waits.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes ring the process's TLS provider: before the first client. Repeatable.
 pub fn install_tls_provider() {
@@ -199,7 +160,7 @@ impl Client {
         for attempt in 0..RETRIES {
             let result = self.once(request);
             let asked = match &result {
-                Ok(response) if matches!(response.status, 429 | 502 | 503 | 504) => retry_after(response),
+                Ok(response) if matches!(response.status, 429 | 502 | 503 | 504) => response.retry_after(),
                 Err(error) if matches!(error.kind, HttpErrorKind::Refused | HttpErrorKind::Dns | HttpErrorKind::Broken) => None,
                 Ok(_) | Err(_) => return result,
             };
@@ -213,20 +174,34 @@ impl Client {
         self.once(request)
     }
 
+    /// One request, once; the body of a success goes to `take` as it comes, and what is returned has none. Of any other status
+    /// the whole answer.
+    pub fn download(&self, request: &Request, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Response, HttpError> {
+        let result = self
+            .answer(request, STREAM_TIMEOUT)
+            .and_then(|answer| if answer.status().is_success() { passed_on(answer, take) } else { whole(answer) });
+        log::answered(request, &result);
+        result
+    }
+
     fn once(&self, request: &Request) -> Result<Response, HttpError> {
+        let longest = if matches!(request.body, Body::Stream(_)) { STREAM_TIMEOUT } else { self.timeout };
+        let result = self.answer(request, longest).and_then(whole);
+        log::answered(request, &result);
+        result
+    }
+
+    fn answer(&self, request: &Request, longest: Duration) -> Result<reqwest::blocking::Response, HttpError> {
         let left = (self.patience.left)();
         if left.is_zero() {
             let said = "no time left in this run".to_owned();
             return Err(HttpError { kind: HttpErrorKind::NoTimeLeft, said, sent: false });
         }
-        let limit = self.timeout.min(left);
+        let limit = longest.min(left);
         let built = self.build(request, limit)?;
         log::sent(request);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let result = self.inner.execute(built);
-        let result = result.map_err(|error| from_reqwest(&error.without_url(), &request.url, limit)).and_then(whole);
-        log::answered(request, &result);
-        result
+        self.inner.execute(built).map_err(|error| from_reqwest(&error.without_url(), &request.url, limit))
     }
 
     fn build(&self, request: &Request, timeout: Duration) -> Result<reqwest::blocking::Request, HttpError> {
@@ -254,6 +229,11 @@ impl Client {
             Body::Json(value) => ("application/json", value.to_string().into_bytes()),
             Body::Form(fields) => ("application/x-www-form-urlencoded", form_urlencoded(fields).into_bytes()),
             Body::Bytes { content_type, bytes } => (content_type.as_str(), bytes.clone()),
+            Body::Stream(stream) => {
+                let opened = (stream.open)().map_err(|error| invalid(format!("what is to be sent cannot be read: {error}")))?;
+                let body = reqwest::blocking::Body::sized(opened, stream.length);
+                return finish(builder.header("Content-Type", "application/octet-stream").body(body), &request.url);
+            }
         };
         finish(builder.header("Content-Type", content_type).body(bytes), &request.url)
     }
@@ -263,20 +243,47 @@ fn finish(builder: reqwest::blocking::RequestBuilder, url: &str) -> Result<reqwe
     builder.build().map_err(|error| invalid(format!("`{}` cannot be asked: {}", log::url(url), chain(&error.without_url()))))
 }
 
-/// The whole body: one that ends before its length or its last chunk is an error.
-fn whole(mut answer: reqwest::blocking::Response) -> Result<Response, HttpError> {
-    let status = answer.status().as_u16();
+/// Status and headers alone.
+fn head(answer: &reqwest::blocking::Response) -> Response {
     let headers = answer.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let headers = headers.collect();
-    let url = log::address(answer.url().as_str());
-    let mut body = Vec::new();
-    let broken = |kind, why: &str| HttpError { kind, said: format!("HTTP {status}, but its body {why}"), sent: true };
-    match answer.by_ref().take(MAX_BODY + 1).read_to_end(&mut body) {
-        Ok(_) if body.len() as u64 > MAX_BODY => Err(broken(HttpErrorKind::Invalid, "is larger than 256 MiB")),
-        Ok(_) => Ok(Response { url, status, headers, body }),
-        Err(error) if is_timeout(&error) => Err(broken(HttpErrorKind::Timeout, "did not come in time")),
-        Err(_) => Err(broken(HttpErrorKind::Broken, &format!("ended after {} bytes, before it was whole", body.len()))),
+    let (url, status) = (log::address(answer.url().as_str()), answer.status().as_u16());
+    Response { url, status, headers: headers.collect(), body: Vec::new() }
+}
+
+fn broken(status: u16, kind: HttpErrorKind, why: &str) -> HttpError {
+    HttpError { kind, said: format!("HTTP {status}, but its body {why}"), sent: true }
+}
+
+/// A body that ended before its length or its last chunk.
+fn cut_off(status: u16, after: u64, error: &io::Error) -> HttpError {
+    if is_timeout(error) {
+        return broken(status, HttpErrorKind::Timeout, "did not come in time");
+    }
+    broken(status, HttpErrorKind::Broken, &format!("ended after {after} bytes, before it was whole"))
+}
+
+fn whole(mut answer: reqwest::blocking::Response) -> Result<Response, HttpError> {
+    let mut response = head(&answer);
+    let read = answer.by_ref().take(MAX_BODY + 1).read_to_end(&mut response.body);
+    let length = response.body.len() as u64;
+    read.map_err(|error| cut_off(response.status, length, &error))?;
+    if length > MAX_BODY {
+        return Err(broken(response.status, HttpErrorKind::Invalid, "is larger than 256 MiB"));
+    }
+    Ok(response)
+}
+
+fn passed_on(
+    mut answer: reqwest::blocking::Response,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<Response, HttpError> {
+    let (response, mut buffer, mut length) = (head(&answer), vec![0; 128 << 10], 0_u64);
+    loop {
+        let read = answer.read(&mut buffer).map_err(|error| cut_off(response.status, length, &error))?;
+        let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { return Ok(response) };
+        take(part).map_err(|error| invalid(format!("what came cannot be kept: {error}")))?;
+        length += read as u64;
     }
 }
 
@@ -360,19 +367,8 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, HttpError> {
     std::fs::read(path).map_err(|error| invalid(format!("{}: {error}", path.display())))
 }
 
-/// In seconds alone: for a date a clock would have to be asked.
-fn retry_after(response: &Response) -> Option<Duration> {
-    response.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// Half to whole, so that calls that failed together do not come back together.
 fn jittered(longest: Duration) -> Duration {
     let part = u32::try_from(RandomState::new().hash_one(0_u8) % 512).unwrap_or_default();
     longest / 2 + longest / 1024 * part
-}
-
-fn form_urlencoded(fields: &[(String, String)]) -> String {
-    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    pairs.join("&")
 }

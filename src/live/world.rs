@@ -82,7 +82,7 @@ impl Live {
         clouds.chain(targets).sum()
     }
 
-    fn cloud(&self, name: &ProviderName) -> Result<&Cloud, Gap> {
+    pub fn cloud(&self, name: &ProviderName) -> Result<&Cloud, Gap> {
         let why = match self.clouds.get(name) {
             Some(Ok(cloud)) => return Ok(cloud),
             Some(Err(why)) => why.clone(),

@@ -53,6 +53,39 @@ impl Spinner {
     }
 }
 
+/// Bytes that go up or down, on the last line of a terminal. Clones are the same line.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    bar: Option<ProgressBar>,
+}
+
+impl Transfer {
+    /// `what`: `uploading disk.qcow2`. Nothing is drawn unless `lively`.
+    pub fn new(what: &str, length: u64, lively: bool) -> Self {
+        let drawn = || {
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg} {bytes} of {total_bytes} ({bytes_per_sec}, {eta} left)");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(printable(what));
+            bar
+        };
+        Self { bar: lively.then(drawn) }
+    }
+
+    /// So many bytes since the beginning.
+    pub fn at(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+        }
+    }
+
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn turning() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");

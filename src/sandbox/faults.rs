@@ -160,6 +160,8 @@ pub struct Faults {
     /// Of all further builders of an image.
     pub image_fates: BTreeMap<ImageName, Fate>,
     pub act: Vec<ActFault>,
+    /// What is uploaded is not what arrives.
+    pub damages_uploads: bool,
     pub http: Vec<HttpFault>,
     /// Every counted call in words, from the time on that somebody wants them kept.
     pub record: Option<Vec<String>>,

@@ -1,6 +1,7 @@
 //! Glance's images, with Glance's rules, and how Nova saves a server as one: queued, saving, active, or what a fault makes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -9,6 +10,7 @@ use super::disk::Disk;
 use super::faults::SaveFate;
 use super::refusal::Refusal;
 use super::state::State;
+use super::upload::Stored;
 use crate::names::{ImageId, ProviderName, ServerId};
 use crate::observed::Image;
 
@@ -23,6 +25,10 @@ pub struct CloudImage {
     pub min_disk: u64,
     /// What a server that boots from it has on its disk.
     pub disk: Disk,
+    /// Of one that was uploaded.
+    pub data: Option<Arc<Stored>>,
+    /// Its data is coming.
+    pub(super) uploading: bool,
     /// Nova is at it.
     saving: Option<Saving>,
 }
@@ -72,7 +78,8 @@ impl CloudImage {
             properties: BTreeMap::new(),
         };
         let disk_format = Some("raw".to_owned());
-        Self { seen, updated: created, disk_format, min_disk: 0, disk: Disk::default(), saving: None }
+        let (disk, data) = (Disk::default(), None);
+        Self { seen, updated: created, disk_format, min_disk: 0, disk, data, uploading: false, saving: None }
     }
 
     /// As the `World` lists it: of its properties only ours.
@@ -99,7 +106,7 @@ impl Cloud {
         self.images.iter().find(|image| image.seen.id.as_str() == id)
     }
 
-    fn image_mut(&mut self, id: &ImageId) -> Result<&mut CloudImage, Refusal> {
+    pub(super) fn image_mut(&mut self, id: &ImageId) -> Result<&mut CloudImage, Refusal> {
         let image = self.images.iter_mut().find(|image| image.seen.id == *id);
         image.ok_or_else(|| no_image(id.as_str()))
     }
@@ -200,6 +207,25 @@ impl State {
         let detail: Vec<String> = metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
         self.log("create-image", name, detail.join(" "));
         Ok(id)
+    }
+
+    /// `POST /images`: a record without data.
+    pub fn new_image(
+        &mut self,
+        provider: &ProviderName,
+        name: &str,
+        disk_format: Option<String>,
+        min_disk: u64,
+        properties: BTreeMap<String, String>,
+    ) -> Result<&CloudImage, Refusal> {
+        let (now, id) = (self.clock.now(), self.ids.uuid());
+        self.log("new-image", name, id.clone());
+        let cloud = self.cloud(provider)?;
+        let mut image = CloudImage::active(id, name, now, &cloud.project_id);
+        image.seen = Image { status: "queued".to_owned(), size: None, properties, ..image.seen };
+        (image.disk_format, image.min_disk) = (disk_format, min_disk);
+        cloud.images.push(image);
+        cloud.images.last().ok_or_else(|| no_image(name))
     }
 
     /// `PATCH /images/ID`: all of it or nothing, and the image as it is then.

@@ -21,6 +21,7 @@ pub mod serve_ssh;
 mod servers;
 pub mod stage;
 mod state;
+pub mod upload;
 mod world;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 
 use super::Sandbox;
 use super::faults::{Drop as Dropped, HttpFaultAnswer};
-use crate::names::{ProviderName, TargetName};
+use crate::names::{ImageId, ProviderName, TargetName};
 use message::{Request, Response};
 
 /// Serves until it is dropped.
@@ -116,7 +116,17 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
     let root = format!("http://{}", stream.local_addr()?);
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream.try_clone()?;
-    while let Some(request) = message::read(&mut reader, &mut writer)? {
+    while let Some(mut request) = message::read_head(&mut reader, &mut writer)? {
+        match upload_of(&request) {
+            Some((provider, image)) => {
+                sandbox.with(|state| state.begin_upload(&provider, &image));
+                if let Err(cut_off) = request.store_body(&mut reader) {
+                    sandbox.with(|state| state.break_upload(&provider, &image));
+                    return Err(cut_off);
+                }
+            }
+            None => request.read_body(&mut reader)?,
+        }
         let line = format!("{} {}", request.method, request.target);
         let (dropped, silent, fault) = sandbox.with(|state| {
             let dropped = state.admit(&line);
@@ -145,6 +155,18 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whose data a request brings.
+fn upload_of(request: &Request) -> Option<(ProviderName, ImageId)> {
+    let segments = request.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["os", provider, "image", "v2", "images", image, "file"] if request.method == "PUT" => {
+            Some((ProviderName::from(*provider), ImageId::from(*image)))
+        }
+        _ => None,
+    }
 }
 
 fn said(status: u16, headers: Vec<(String, String)>, body: String) -> Response {

@@ -127,7 +127,7 @@ fn kill_at(story: &Story, stop: &Stop, drop: Drop) -> bool {
 }
 
 /// To its own end, or to SIGKILL as soon as the server says nothing any more.
-fn end(mut child: Child, silent: impl Fn() -> bool) {
+pub(crate) fn end(mut child: Child, silent: impl Fn() -> bool) {
     loop {
         if let Some(status) = child.try_wait().expect("a child") {
             assert!(status.success(), "{status}");

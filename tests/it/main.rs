@@ -44,6 +44,8 @@ mod progress;
 #[cfg(feature = "sandbox")]
 mod properties;
 #[cfg(feature = "sandbox")]
+mod publish;
+#[cfg(feature = "sandbox")]
 mod rolling;
 #[cfg(feature = "sandbox")]
 mod runs;

@@ -87,6 +87,7 @@ pub(super) fn request_body(body: &Body) -> String {
             cut(&shown.collect::<Vec<_>>().join("&"))
         }
         Body::Bytes { content_type, bytes } => format!("{} bytes of {content_type}", bytes.len()),
+        Body::Stream(stream) => format!("a stream of {} bytes", stream.length),
     }
 }
 

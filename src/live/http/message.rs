@@ -1,6 +1,8 @@
 //! A request and an answer as values. Nothing is sent here.
 
 use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -40,6 +42,21 @@ pub enum Body {
         content_type: String,
         bytes: Vec<u8>,
     },
+    /// `application/octet-stream`, read as it is sent.
+    Stream(Stream),
+}
+
+/// What is too large for memory: opened anew for each try.
+#[derive(Clone)]
+pub struct Stream {
+    pub length: u64,
+    pub open: Arc<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Stream({} bytes)", self.length)
+    }
 }
 
 impl fmt::Debug for Body {
@@ -122,6 +139,12 @@ impl Request {
         self
     }
 
+    #[must_use]
+    pub fn stream(mut self, stream: Stream) -> Self {
+        self.body = Body::Stream(stream);
+        self
+    }
+
     /// Doing it twice is as good as once: it may be retried.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
@@ -166,6 +189,11 @@ impl Response {
         self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// `Retry-After`, in seconds alone: for a date a clock would have to be asked.
+    pub(super) fn retry_after(&self) -> Option<std::time::Duration> {
+        self.header("retry-after")?.trim().parse().ok().map(std::time::Duration::from_secs)
+    }
+
     pub fn request_id(&self) -> Option<&str> {
         self.header("x-openstack-request-id").or_else(|| self.header("x-compute-request-id"))
     }
@@ -206,4 +234,10 @@ impl fmt::Debug for Response {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Response({}, {} bytes)", self.status, self.body.len())
     }
+}
+
+pub(super) fn form_urlencoded(fields: &[(String, String)]) -> String {
+    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    pairs.join("&")
 }

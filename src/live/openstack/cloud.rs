@@ -206,7 +206,11 @@ impl Cloud {
         glance::delete(&self.session, id).map_err(|error| self.act_error(error))
     }
 
-    fn gap(&self, error: CallError) -> Gap {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) fn gap(&self, error: CallError) -> Gap {
         error.gap(Source::Provider(self.provider.clone()), &self.shown())
     }
 
@@ -214,7 +218,7 @@ impl Cloud {
         error.gap(Source::Server(self.provider.clone(), id.clone()), &self.shown())
     }
 
-    fn act_error(&self, error: CallError) -> ActError {
+    pub(super) fn act_error(&self, error: CallError) -> ActError {
         error.act_error(self.provider.as_str(), &self.shown())
     }
 

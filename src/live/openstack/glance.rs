@@ -61,6 +61,12 @@ pub(super) fn images(session: &Session, names: &[&str], controller: &ControllerI
 /// Glance's filters are joined by and, so that each set of images is a call of its own.
 fn filters(names: &[&str], controller: &ControllerId) -> Vec<String> {
     let mut filters = vec![format!("{}={}", ImageMark::Controller.key(), encoded(controller.as_str()))];
+    filters.extend(named_filters(names));
+    filters
+}
+
+fn named_filters(names: &[&str]) -> Vec<String> {
+    let mut filters = Vec::new();
     // Glance keeps the backslash of a quoted `"`: such a name can only be asked for alone (glance/common/utils.py,
     // `split_filter_value_for_quotes`).
     let (odd, plain): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains(['"', '\\']));
@@ -113,6 +119,19 @@ fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {
     Err(fault::setup("GET /images", format!("the list has no end: {MAX_PAGES} pages")))
 }
 
+/// Images of a name or an id, whatever their status.
+pub(super) fn named(session: &Session, name: &str) -> Result<Vec<Image>, CallError> {
+    let mut images = Vec::new();
+    for filter in named_filters(&[name]) {
+        images.extend(list(session, &filter)?);
+    }
+    Ok(images)
+}
+
+pub(super) fn with_property(session: &Session, key: &str, value: &str) -> Result<Vec<Image>, CallError> {
+    list(session, &format!("{key}={}", encoded(value)))
+}
+
 /// One image as it is now; none: Glance says that it is not there.
 pub(super) fn one(session: &Session, id: &ImageId) -> Result<Option<Image>, CallError> {
     let (tried, response) = session.call(Service::Image, &format!("/images/{id}"), Request::get)?;
@@ -122,7 +141,7 @@ pub(super) fn one(session: &Session, id: &ImageId) -> Result<Option<Image>, Call
     read(&tried, &response).map(Some)
 }
 
-fn read(tried: &str, response: &Response) -> Result<Image, CallError> {
+pub(super) fn read(tried: &str, response: &Response) -> Result<Image, CallError> {
     if !response.is_success() {
         return Err(fault::refused(tried, response));
     }

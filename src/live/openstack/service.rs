@@ -2,6 +2,7 @@
 //! and what it means is `nova`'s, `glance`'s and `neutron`'s.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use super::auth::{self, Service, Token};
 use super::fault::{self, CallError};
 use super::identity::CloudConfig;
 use super::token_cache::{Microversion, TokenCache};
-use crate::live::http::{Client, HttpErrorKind, Request, Response};
+use crate::live::http::{Client, HttpError, HttpErrorKind, Request, Response};
 
 /// Reads the clock: the run's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -111,13 +112,33 @@ impl Session {
         path: &str,
         build: impl Fn(String) -> Request,
     ) -> Result<(String, Response), CallError> {
+        self.call_by(service, path, build, &mut |request| self.client.send(request))
+    }
+
+    /// As `call` of a GET, but the body of a success goes to `take` as it comes.
+    pub(super) fn download(
+        &self,
+        service: Service,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(String, Response), CallError> {
+        self.call_by(service, path, Request::get, &mut |request| self.client.download(request, take))
+    }
+
+    fn call_by(
+        &self,
+        service: Service,
+        path: &str,
+        build: impl Fn(String) -> Request,
+        send: &mut dyn FnMut(&Request) -> Result<Response, HttpError>,
+    ) -> Result<(String, Response), CallError> {
         let mut token = self.token()?;
         for again in [true, false] {
             let base = self.endpoint(&token, service, path)?;
             let request = build(format!("{base}{path}"));
             let tried = format!("{} {path}", request.method.as_str());
             let request = self.with_headers(request, service, &base, &token)?;
-            let response = self.client.send(&request).map_err(|error| {
+            let response = send(&request).map_err(|error| {
                 self.doubt_catalog(error.kind);
                 fault::no_answer(&tried, &error)
             })?;

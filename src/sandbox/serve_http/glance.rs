@@ -1,9 +1,13 @@
 //! Glance v2: versions, the list with filters and pages, one image, its changes and its deletion. The rules are `images`'.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::message::{Request, Response};
 use crate::names::{ImageId, ProviderName};
+use crate::publish::Digests;
 use crate::sandbox::images::{CloudImage, ImageChange, no_image};
 use crate::sandbox::state::State;
 use crate::sandbox::{Refusal, Sandbox};
@@ -28,6 +32,13 @@ pub(super) fn answer(sandbox: &Sandbox, provider: &ProviderName, request: &Reque
             }
             ("GET", ["v2", "images"]) => list(state, provider, request),
             ("GET", ["v2", "images", id]) => show(state, provider, id),
+            ("POST", ["v2", "images"]) => create(state, provider, request).unwrap_or_else(|refusal| refused(&refusal)),
+            ("PUT", ["v2", "images", id, "file"]) => {
+                let stored = request.take_stored().ok_or_else(|| Refusal::new(400, "Data is missing"));
+                let ended = stored.and_then(|stored| state.end_upload(provider, &ImageId::from(*id), stored));
+                ended.map_or_else(|refusal| refused(&refusal), |()| Response::empty(204))
+            }
+            ("GET", ["v2", "images", id, "file"]) => file(state, provider, id),
             ("PATCH", ["v2", "images", id]) => {
                 patch(state, provider, &ImageId::from(*id), request).unwrap_or_else(|refusal| refused(&refusal))
             }
@@ -66,6 +77,27 @@ fn show(state: &mut State, provider: &ProviderName, id: &str) -> Response {
         Some(image) => Response::json(200, &image_json(image)),
         None => refused(&no_image(id)),
     }
+}
+
+/// 204 for an image without data.
+fn file(state: &mut State, provider: &ProviderName, id: &str) -> Response {
+    let Some(image) = state.clouds.get(provider).and_then(|cloud| cloud.image(id)) else { return refused(&no_image(id)) };
+    image.data.as_ref().map_or_else(|| Response::empty(204), |stored| Response::file(Arc::clone(stored)))
+}
+
+/// What is no field of Glance's own is a property.
+fn create(state: &mut State, provider: &ProviderName, request: &Request) -> Result<Response, Refusal> {
+    let broken = || Refusal::new(400, "Provided object does not match schema 'image'");
+    let body = request.json().and_then(|body| body.as_object().cloned()).ok_or_else(broken)?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let own = ["name", "disk_format", "container_format", "min_disk", "min_ram", "visibility", "protected", "tags"];
+    let properties = body.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+    let properties: Option<BTreeMap<String, String>> =
+        properties.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    let min_disk = body.get("min_disk").and_then(Value::as_u64).unwrap_or_default();
+    let name = text("name").unwrap_or_default();
+    let image = state.new_image(provider, &name, text("disk_format"), min_disk, properties.ok_or_else(broken)?)?;
+    Ok(Response::json(201, &image_json(image)))
 }
 
 const PATCH: &str = "application/openstack-images-v2.1-json-patch";
@@ -169,13 +201,16 @@ fn image_json(image: &CloudImage) -> Value {
     let CloudImage { seen, disk_format, .. } = image;
     let file = format!("/v2/images/{}", seen.id);
     // What Glance knows of data that has come.
-    let whole = |value: &str| disk_format.as_ref().map(|_| value.to_owned());
+    let whole = |value: &str| seen.size.map(|_| value.to_owned());
+    let stored = |digest: fn(&Digests) -> &String| image.data.as_ref().map(|stored| digest(&stored.digests).clone());
+    let checksum = stored(|digests| &digests.md5).or_else(|| whole("fcd6bcb56c1689fcef28b57c22475bad"));
+    let hash = stored(|digests| &digests.sha512).or_else(|| whole("73e4153936dab198397b74ee9efc2609"));
     let mut fields = json!({
-        "name": seen.name, "disk_format": disk_format, "container_format": whole("bare"), "visibility": "private",
+        "name": seen.name, "disk_format": disk_format, "container_format": disk_format.as_ref().map(|_| "bare"), "visibility": "private",
         "size": seen.size, "virtual_size": seen.size, "status": seen.status,
-        "checksum": whole("fcd6bcb56c1689fcef28b57c22475bad"), "protected": seen.protected, "min_ram": 0,
+        "checksum": checksum, "protected": seen.protected, "min_ram": 0,
         "min_disk": image.min_disk, "owner": seen.owner, "os_hidden": false, "os_hash_algo": whole("sha512"),
-        "os_hash_value": whole("73e4153936dab198397b74ee9efc2609"), "id": seen.id, "created_at": time(seen.created),
+        "os_hash_value": hash, "id": seen.id, "created_at": time(seen.created),
         "updated_at": time(image.updated), "tags": [], "self": file, "file": format!("{file}/file"),
         "schema": "/v2/schemas/image",
     });

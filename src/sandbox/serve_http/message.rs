@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use serde_json::Value;
+
+use crate::sandbox::upload::Stored;
 
 /// Longer heads and bodies than any client of ours sends are refused.
 const MAX_HEAD: u64 = 64 << 10;
@@ -21,11 +24,18 @@ pub(super) struct Request {
     /// Names in lower case.
     headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// Of the body, before it is read.
+    length: u64,
+    /// A body that is too large for memory, once it was read.
+    stored: Mutex<Option<Stored>>,
 }
 
-/// None: the connection is closed.
-pub(super) fn read(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<Option<Request>> {
-    let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// A request without its body; none: the connection is closed.
+pub(super) fn read_head(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Result<Option<Request>> {
     let mut head = reader.by_ref().take(MAX_HEAD);
     let mut line = String::new();
     if head.read_line(&mut line)? == 0 {
@@ -48,18 +58,35 @@ pub(super) fn read(reader: &mut impl BufRead, writer: &mut impl Write) -> io::Re
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let length = headers.get("content-length").map_or(Ok(0), |text| text.parse::<u64>());
-    let length = length.ok().filter(|length| *length <= MAX_BODY).ok_or_else(|| broken("no length"))?;
+    let length = length.map_err(|_| broken("no length"))?;
     if headers.get("expect").is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue")) {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    let mut body = Vec::new();
-    if reader.by_ref().take(length).read_to_end(&mut body)? as u64 != length {
-        return Err(broken("the body was cut off"));
-    }
-    Ok(Some(Request { method, target, headers, body }))
+    Ok(Some(Request { method, target, headers, body: Vec::new(), length, stored: Mutex::default() }))
 }
 
 impl Request {
+    pub(super) fn read_body(&mut self, reader: &mut impl BufRead) -> io::Result<()> {
+        if self.length > MAX_BODY {
+            return Err(broken("a body that is too long"));
+        }
+        if reader.by_ref().take(self.length).read_to_end(&mut self.body)? as u64 != self.length {
+            return Err(broken("the body was cut off"));
+        }
+        Ok(())
+    }
+
+    /// An image's data.
+    pub(super) fn store_body(&mut self, reader: &mut impl BufRead) -> io::Result<()> {
+        let stored = Stored::receive(reader, self.length)?;
+        self.stored = Mutex::new(Some(stored));
+        Ok(())
+    }
+
+    pub(super) fn take_stored(&self) -> Option<Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -123,11 +150,17 @@ pub(super) struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// In place of a body.
+    file: Option<Arc<Stored>>,
 }
 
 impl Response {
     pub(super) fn text(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: vec![("Content-Type".to_owned(), content_type.to_owned())], body: body.into() }
+        Self { status, headers: vec![("Content-Type".to_owned(), content_type.to_owned())], body: body.into(), file: None }
+    }
+
+    pub(super) fn file(stored: Arc<Stored>) -> Self {
+        Self { file: Some(stored), ..Self::text(200, "application/octet-stream", "") }
     }
 
     pub(super) fn json(status: u16, body: &Value) -> Self {
@@ -135,7 +168,7 @@ impl Response {
     }
 
     pub(super) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), file: None }
     }
 
     #[must_use]
@@ -150,6 +183,9 @@ impl Response {
             bytes.extend_from_slice(&self.body);
         }
         to.write_all(&bytes)?;
+        if let Some(stored) = self.file.as_ref().filter(|_| !head_only) {
+            stored.send(to)?;
+        }
         to.flush()
     }
 
@@ -166,7 +202,8 @@ impl Response {
         // A header has one line.
         lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {}", value.replace(['\r', '\n'], " "))));
         if self.status != 204 {
-            lines.push(format!("Content-Length: {}", self.body.len()));
+            let length = self.file.as_ref().map_or(self.body.len() as u64, |stored| stored.digests.size);
+            lines.push(format!("Content-Length: {length}"));
         }
         (lines.join("\r\n") + "\r\n\r\n").into_bytes()
     }
@@ -187,6 +224,8 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         406 => "Not Acceptable",
         409 => "Conflict",
+        413 => "Request Entity Too Large",
+        415 => "Unsupported Media Type",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
@@ -199,7 +238,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> io::Result<Option<Request>> {
-        read(&mut text.as_bytes(), &mut Vec::new())
+        let mut reader = text.as_bytes();
+        let Some(mut request) = read_head(&mut reader, &mut Vec::new())? else { return Ok(None) };
+        request.read_body(&mut reader).map(|()| Some(request))
     }
 
     #[test]

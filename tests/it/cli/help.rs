@@ -3,7 +3,11 @@
 use super::place::Place;
 use super::transcript::Transcript;
 
-pub(super) const COMMANDS: [&str; 9] = ["validate", "observe", "plan", "apply", "list", "status", "explain", "demo", "sandbox"];
+pub(super) const COMMANDS: [&str; 10] =
+    ["validate", "observe", "plan", "apply", "list", "status", "explain", "image", "demo", "sandbox"];
+
+/// Commands below a command.
+pub(super) const INNER: [&str; 2] = ["image publish", "image save"];
 
 #[test]
 fn every_command_has_its_help() {
@@ -26,6 +30,11 @@ fn every_command_has_its_help() {
         assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
         assert_eq!(place.run(&[command, "-h"]).code, Some(0));
     }
+    for command in INNER {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let said = transcript.run(&format!("`{command}`"), &place, &words);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    }
     transcript.check();
 }
 
@@ -41,7 +50,7 @@ fn the_version_is_the_packages() {
 fn what_is_not_understood_is_a_usage_error() {
     let place = Place::empty();
     let mut transcript = Transcript::new("usage");
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 15] = [
         ("nothing", &[]),
         ("a command that is none", &["aply"]),
         ("a flag that is none", &["plan", "--exitcode"]),
@@ -51,6 +60,8 @@ fn what_is_not_understood_is_a_usage_error() {
         ("a word too many", &["list", "ci-debian"]),
         ("no node", &["explain"]),
         ("no directory", &["sandbox"]),
+        ("no name for an image", &["image", "publish", "disk.qcow2"]),
+        ("no property", &["image", "publish", "disk.qcow2", "ci", "--property", "os_distro"]),
         ("no duration", &["apply", "--yes", "--deadline", "50"]),
         ("two that exclude each other", &["apply", "--yes", "--deadline", "1m", "--until-converged"]),
         ("a Jenkins that is none", &["sandbox", "dir", "--jenkins", "3"]),

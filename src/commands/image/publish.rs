@@ -1,0 +1,242 @@
+//! `image publish`: a file becomes the image of a name. Cut off anywhere, the same call again finishes or begins anew.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, bail};
+
+use super::{At, Undone, provider, size};
+use crate::cli::UploadArgs;
+use crate::exit::{self, Usage};
+use crate::live::http::Stream;
+use crate::live::openstack::{Cloud, NewImage};
+use crate::names::ProviderName;
+use crate::observed::Image;
+use crate::plan::{Act, Action, Expects, ImageExpects, still_holds};
+use crate::publish::{
+    self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, old_name, replaced, shown,
+};
+use crate::report::spinner::Transfer;
+use crate::run::{Outside, lock_within, sleep};
+use crate::settings::now;
+use crate::world::World as _;
+
+pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<u8> {
+    // Room for what the name of an old or a half-made one has more.
+    if name.is_empty() || name.chars().count() > MAX_NAME - 30 {
+        bail!(Usage(format!("`{name}` is no name for an image: 1 to {} characters", MAX_NAME - 30)));
+    }
+    let provider = provider(at.desired, args.provider.as_deref())?;
+    let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
+    let (file, guessed) = read(path, at.lively)?;
+    let job = Job { at, provider, cloud, name, path, file, args };
+    let images = job.images()?;
+    let left = left(&images, &at.desired.controller.id, name, &job.file);
+    let same = job.same(&images)?;
+    for half_made in left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())) {
+        cloud.delete_image(&half_made.id).map_err(Undone::from)?;
+        writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, shown(&half_made.id))?;
+    }
+    if let Some(same) = same {
+        writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
+        return Ok(exit::DONE);
+    }
+    let image = match left.whole {
+        Some(image) => {
+            writeln!(out, "found     an earlier upload of {}: it is gone on with", path.display())?;
+            image.clone()
+        }
+        None => job.upload(args.disk_format.as_deref().unwrap_or(guessed))?,
+    };
+    let checksum = job.verified(&image)?;
+    writeln!(out, "uploaded  {} to {}: {}", path.display(), job.provider, size(job.file.size))?;
+    writeln!(out, "checked   {checksum}")?;
+    out.flush()?;
+    job.take_the_name(&image, out)?;
+    writeln!(out, "published {name}: image {}", image.id)?;
+    Ok(exit::DONE)
+}
+
+/// Digests of the whole file, and what its first bytes say it is.
+fn read(path: &Path, lively: bool) -> anyhow::Result<(Digests, &'static str)> {
+    let shown = || format!("reading {}", path.display());
+    let mut file = File::open(path).with_context(shown)?;
+    let about = file.metadata().with_context(shown)?;
+    if !about.is_file() || about.len() == 0 {
+        bail!(Usage(format!("{} is no file with something in it", path.display())));
+    }
+    let bar = Transfer::new(&shown(), about.len(), lively);
+    let (mut hasher, mut buffer, mut read, mut format) = (Hasher::default(), vec![0; 256 << 10], 0, None);
+    loop {
+        // The first part is whole, so that it tells the format.
+        let length = fill(&mut file, &mut buffer).with_context(shown)?;
+        let part = buffer.get(..length).unwrap_or_default();
+        format.get_or_insert_with(|| disk_format(part.get(..START.min(length)).unwrap_or_default()));
+        if part.is_empty() {
+            break;
+        }
+        hasher.update(part);
+        read += length as u64;
+        bar.at(read);
+    }
+    bar.clear();
+    Ok((hasher.finish(), format.unwrap_or("raw")))
+}
+
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+struct Job<'a> {
+    at: At<'a>,
+    provider: ProviderName,
+    cloud: &'a Cloud,
+    name: &'a str,
+    path: &'a Path,
+    file: Digests,
+    args: &'a UploadArgs,
+}
+
+impl Job<'_> {
+    /// Those of the name, and those that this deployment is publishing.
+    fn images(&self) -> Result<Vec<Image>, Undone> {
+        let controller = self.at.desired.controller.id.as_str();
+        self.cloud.images_of(self.name, (PUBLISH, controller)).map_err(Undone::from)
+    }
+
+    /// The image that nodes boot from now, when it is this file already.
+    fn same(&self, images: &[Image]) -> Result<Option<Image>, Undone> {
+        let Some(current) = crate::observed::image::newest(images, self.name).filter(|image| image.name == self.name) else {
+            return Ok(None);
+        };
+        let data = self.cloud.data(&current.id).map_err(Undone::from)?;
+        // A size alone is not enough to say so.
+        let same = (data.checksum.is_some() || data.os_hash_value.is_some()) && self.file.compare(&data).is_ok();
+        Ok(same.then(|| current.clone()))
+    }
+
+    fn upload(&self, disk_format: &str) -> Result<Image, Undone> {
+        let mut properties = publish::properties(&self.at.desired.controller.id, self.name, &self.file);
+        properties.extend(self.args.property.iter().cloned());
+        let image = self.cloud.create_record(&NewImage {
+            name: half_made_name(self.name, &self.file),
+            disk_format: disk_format.to_owned(),
+            container_format: self.args.container_format.clone(),
+            min_disk: self.args.min_disk,
+            min_ram: self.args.min_ram,
+            properties,
+        })?;
+        let bar = Transfer::new(&format!("uploading {}", self.path.display()), self.file.size, self.at.lively);
+        let (path, drawn) = (self.path.to_owned(), bar.clone());
+        let open = move || -> io::Result<Box<dyn Read + Send>> {
+            Ok(Box::new(Counted { file: File::open(&path)?, read: 0, bar: drawn.clone() }))
+        };
+        let done = self.cloud.upload(&image.id, &Stream { length: self.file.size, open: Arc::new(open) });
+        bar.clear();
+        match done {
+            Ok(()) => Ok(image),
+            Err(error) => Err(self.dropped(&image, error.into())),
+        }
+    }
+
+    /// Glance's own digest of what it has.
+    fn verified(&self, image: &Image) -> Result<String, Undone> {
+        let data = self.cloud.data(&image.id).map_err(Undone::from)?;
+        self.file.compare(&data).map_err(|why| {
+            let hint = "did the file change while it was read? Then publish it again; else the way to Glance is at fault";
+            self.dropped(image, Undone::new(format!("the image is not what the file is: {why}"), hint))
+        })
+    }
+
+    /// With an upload that failed goes its record. One that stays is deleted by the next call.
+    fn dropped(&self, image: &Image, why: Undone) -> Undone {
+        if let Err(error) = self.cloud.delete_image(&image.id) {
+            tracing::info!(%error, image = %image.id, "what was uploaded is not deleted: the next publish does it");
+        }
+        why
+    }
+
+    /// Under the lock: no run sees the name with two images, or boots from one that is being renamed.
+    fn take_the_name(&self, image: &Image, out: &mut dyn Write) -> anyhow::Result<()> {
+        let stopped = AtomicBool::new(false);
+        let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
+        let _lock = lock_within(&self.at.desired.controller.lock_file, self.args.lock_timeout, outside)?;
+        let images = self.images()?;
+        let Some(image) = images.iter().find(|one| one.id == image.id) else {
+            bail!(Undone::new(
+                format!("image {} is gone again", image.id),
+                "another publish of that name has begun meanwhile, or somebody deleted it: publish it again"
+            ));
+        };
+        for old in replaced(&images, self.name, image) {
+            let name = self.free_name()?;
+            self.rename(old, &name)?;
+            writeln!(out, "renamed   the old {} ({}) to {name}", self.name, shown(&old.id))?;
+        }
+        self.rename(image, self.name)?;
+        Ok(())
+    }
+
+    /// One that nobody has yet.
+    fn free_name(&self) -> anyhow::Result<String> {
+        for nth in 1..100 {
+            let name = old_name(self.name, now(), nth);
+            let taken = self.cloud.images_of(&name, (PUBLISH, "nobody")).map_err(Undone::from)?;
+            if taken.is_empty() {
+                return Ok(name);
+            }
+        }
+        bail!(Undone::new(format!("{} has a hundred old ones of today", self.name), "delete some of them"))
+    }
+
+    /// As any action: read again, and only when it is still what was seen.
+    fn rename(&self, image: &Image, name: &str) -> anyhow::Result<()> {
+        let expects = ImageExpects {
+            provider: self.provider.clone(),
+            id: image.id.clone(),
+            controller: None,
+            name: Some(image.name.clone()),
+            status: Some("active".to_owned()),
+            protected: None,
+            marks: std::collections::BTreeMap::new(),
+        };
+        let act = Act::RenameImage { provider: self.provider.clone(), image: image.id.clone(), name: name.to_owned() };
+        let action = Action { act, expects: Expects { image: Some(expects), ..Expects::default() } };
+        if let Some(object) = action.expects.object() {
+            let fresh = self.at.live.read(&object).map_err(Undone::from)?;
+            still_holds(&action.expects, &fresh).map_err(|stale| {
+                Undone::new(format!("{} ({}) is not renamed: {stale}", image.name, shown(&image.id)), "publish it again")
+            })?;
+        }
+        self.at.live.act(&action.act).map_err(Undone::from)?;
+        Ok(())
+    }
+}
+
+/// A file that says how far it was read.
+struct Counted {
+    file: File,
+    read: u64,
+    bar: Transfer,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read += read as u64;
+        self.bar.at(self.read);
+        Ok(read)
+    }
+}
