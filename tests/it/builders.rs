@@ -192,15 +192,14 @@ impl Seen {
 }
 
 fn words(state: &State) -> String {
-    match state {
-        State::Failed(why) => format!("failed: {why}"),
-        State::Booting { up: Some(_) } => "booting: up".to_owned(),
-        State::Snapshot(Stage::Saved(id) | Stage::Sealed(id)) => {
-            assert_eq!(id.as_str(), "i1");
-            state.word().to_owned()
-        }
-        other => other.word().to_owned(),
+    if let State::Failed(why) = state {
+        return format!("failed: {why}");
     }
+    if let State::Snapshot(Stage::Saved(id) | Stage::Sealed(id)) = state {
+        assert_eq!(id.as_str(), "i1");
+    }
+    let up = if let State::Booting { up: Some(_) } = state { ": up" } else { "" };
+    format!("{}{up}", state.word())
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(super) struct PoolShape {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one choice of a deployment")]
 pub(super) struct Shape {
     pub(super) generation: Generation,
     pools: Vec<PoolShape>,
