@@ -56,6 +56,7 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
             match command {
                 ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
                 ImageCommand::Save(args) => image::save::save(args, at, &mut out),
+                ImageCommand::Build(args) => image::build::build(args, &settings.desired_state, at, &mut out),
             }
         }),
         #[cfg(feature = "sandbox")]

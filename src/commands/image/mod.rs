@@ -67,18 +67,18 @@ impl From<Gap> for Undone {
 fn provider(desired: &Desired, named: Option<&str>) -> Result<ProviderName, Usage> {
     let all = || desired.controller.providers.keys();
     let known = || all().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
-    match (named, desired.controller.providers.len()) {
-        (Some(name), _) => match all().find(|provider| provider.as_str() == name) {
-            Some(provider) => Ok(provider.clone()),
-            None => {
-                let near = near(name, all().map(ProviderName::as_str)).map(|near| format!("; did you mean `{near}`?"));
-                let near = near.unwrap_or_else(|| format!(" (there are: {})", known()));
-                Err(Usage(format!("--provider {name}: there is no such provider{near}")))
-            }
-        },
-        (None, 1) => all().next().cloned().ok_or_else(|| Usage("there is no provider".to_owned())),
-        (None, _) => Err(Usage(format!("there are several providers ({}): give one with --provider", known()))),
-    }
+    let Some(name) = named else {
+        let mut names = all();
+        return match (names.next(), names.next()) {
+            (Some(only), None) => Ok(only.clone()),
+            (_, _) => Err(Usage(format!("there are several providers ({}): give one with --provider", known()))),
+        };
+    };
+    all().find(|provider| provider.as_str() == name).cloned().ok_or_else(|| {
+        let near = near(name, all().map(ProviderName::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_else(|| format!(" (there are: {})", known()));
+        Usage(format!("--provider {name}: there is no such provider{near}"))
+    })
 }
 
 /// `1.5 GiB (1610612736 bytes)`.
