@@ -67,6 +67,15 @@ pub enum Command {
     /// Bring an image's file into a cloud, or out of it
     #[command(subcommand)]
     Image(ImageCommand),
+    /// As nodepool's: `image list`
+    #[command(hide = true)]
+    ImageList(ListArgs),
+    /// As nodepool's: `image update --wait`
+    #[command(hide = true)]
+    ImageUpdate(NodepoolUpdateArgs),
+    /// As nodepool's: `image delete`
+    #[command(hide = true)]
+    ImageDelete(DeleteImageArgs),
     /// Show plan, apply and list on an embedded cloud and Jenkins
     #[cfg(feature = "sandbox")]
     Demo,
@@ -148,12 +157,80 @@ pub struct ExplainArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Upload a file as an image of a name; the one that had it steps back
+    /// List every snapshot, and how each image stands
+    List(ListArgs),
+    /// Build a snapshot now, whatever its age
+    Update(UpdateArgs),
+    /// Call a snapshot bad: nodes boot from the one before it
+    Delete(DeleteImageArgs),
+    /// Keep a snapshot: nothing deletes it
+    Pin(SnapshotArgs),
+    /// Let a snapshot go its way again
+    Unpin(SnapshotArgs),
+    /// Print what the setup script of an image's newest builder has said
+    Log(LogArgs),
+    /// Upload a file as an image; the one that had its name becomes `NAME_old_DATE`
     Publish(PublishArgs),
     /// Download an image's data into a file
     Save(SaveArgs),
     /// Make a base image with diskimage-builder and publish it
     Build(BuildArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Only in this provider; left out: in each that the image names
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Until nodes boot from it, or its build failed
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait for another run's lock
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Its name in Glance, its id, or the beginning of one of them
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: String,
+    /// How long to wait for another run's lock
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    pub lock_timeout: SignedDuration,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteImageArgs {
+    #[command(flatten)]
+    pub which: SnapshotArgs,
+    /// Delete it at once, not only when a newer good one is there
+    #[arg(long)]
+    pub now: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Only of a builder in this provider
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+}
+
+/// In the words of nodepool: the image is built, and waited for
+#[derive(Debug, Args)]
+pub struct NodepoolUpdateArgs {
+    /// The provider
+    #[arg(value_name = "PROVIDER")]
+    pub provider: String,
+    /// An image of the desired state
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
 }
 
 #[derive(Debug, Args)]

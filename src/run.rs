@@ -33,7 +33,7 @@ pub struct Options {
     pub deadline: Option<SignedDuration>,
     /// Only these; none named: all.
     pub pools: Vec<PoolName>,
-    /// Snapshots to build in this run, whatever their age.
+    /// Snapshots to build in this run, whatever their age, and nothing else; none named: all that is due.
     pub update: BTreeSet<(ImageName, ProviderName)>,
     /// Builders that fail in this run are held.
     pub keep_failed: Option<KeepFailed>,
@@ -131,7 +131,7 @@ pub fn run(
         };
         let observed = observe(world, desired, &this_run, outside.clock);
         let now = (outside.clock)();
-        let mut plan = plan(desired, &observed, now).only(&options.pools);
+        let mut plan = plan(desired, &observed, now).only(&options.pools).only_of(&options.update);
         this_run.note_listed(&listed(&observed));
         note_looks(&mut this_run, &observed, now);
         this_run.healthy_at_start.get_or_insert(plan.healthy);

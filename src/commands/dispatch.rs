@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{apply, explain, image, list, observe, plan, status, validate};
-use crate::cli::{ApplyArgs, Cli, Command, ImageCommand};
+use crate::cli::{ApplyArgs, Cli, Command, ImageCommand, ListArgs, SnapshotArgs};
 use crate::desired::{Desired, faults};
 use crate::exit;
 use crate::live::http::Patience;
@@ -50,14 +50,18 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
         Command::Apply(args) => {
             with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
         }
-        Command::Image(command) => with_desired(&settings, |desired| {
-            let live = live(desired, &settings, Timing::default());
-            let at = image::At { desired, live: &live, lively: settings.lively };
-            match command {
-                ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
-                ImageCommand::Save(args) => image::save::save(args, at, &mut out),
-                ImageCommand::Build(args) => image::build::build(args, &settings.desired_state, at, &mut out),
-            }
+        Command::Image(command) => with_desired(&settings, |desired| images(command, &settings, desired)),
+        Command::ImageList(args) => {
+            with_desired(&settings, |desired| images(&ImageCommand::List(ListArgs { format: args.format }), &settings, desired))
+        }
+        Command::ImageUpdate(args) => with_desired(&settings, |desired| {
+            let lock_timeout = SignedDuration::from_mins(1);
+            let (image, provider) = (args.image.as_str(), Some(args.provider.as_str()));
+            updated(&image::update::Wanted { image, provider, wait: true, lock_timeout }, &settings, desired)
+        }),
+        Command::ImageDelete(args) => with_desired(&settings, |desired| {
+            let change = image::change::Change::Delete { now: args.now };
+            changed(&args.which, change, &settings, desired)
         }),
         #[cfg(feature = "sandbox")]
         Command::Demo => {
@@ -71,6 +75,40 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
             Ok(exit::DONE)
         }
     }
+}
+
+fn images(command: &ImageCommand, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+    let (mut out, mut talk) = (io::stdout(), io::stderr());
+    let live = live(desired, settings, Timing::default());
+    let at = image::At { desired, live: &live, lively: settings.lively };
+    match command {
+        ImageCommand::List(args) => image::list::list(args.format, settings, at, &mut out, &mut talk),
+        ImageCommand::Update(args) => {
+            let (image, provider) = (args.image.as_str(), args.provider.as_deref());
+            let wanted = image::update::Wanted { image, provider, wait: args.wait, lock_timeout: args.lock_timeout };
+            updated(&wanted, settings, desired)
+        }
+        ImageCommand::Delete(args) => changed(&args.which, image::change::Change::Delete { now: args.now }, settings, desired),
+        ImageCommand::Pin(args) => changed(args, image::change::Change::Pin, settings, desired),
+        ImageCommand::Unpin(args) => changed(args, image::change::Change::Unpin, settings, desired),
+        ImageCommand::Log(args) => image::log::log(&args.image, args.provider.as_deref(), at, &mut out),
+        ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
+        ImageCommand::Save(args) => image::save::save(args, at, &mut out),
+        ImageCommand::Build(args) => image::build::build(args, &settings.desired_state, at, &mut out),
+    }
+}
+
+fn changed(args: &SnapshotArgs, change: image::change::Change, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+    let live = live(desired, settings, Timing::default());
+    let at = image::At { desired, live: &live, lively: settings.lively };
+    image::change::change(&args.snapshot, change, args.lock_timeout, settings, at, &mut io::stdout())
+}
+
+fn updated(wanted: &image::update::Wanted<'_>, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+    let stopped = watched()?;
+    let live = live(desired, settings, Timing { deadline: None, stopped: Arc::clone(&stopped) });
+    let at = image::At { desired, live: &live, lively: settings.lively };
+    image::update::update(wanted, settings, at, &stopped, &mut io::stdout())
 }
 
 /// With the limits that the command line lifts for this run.
@@ -99,7 +137,8 @@ fn with_desired(settings: &Settings, work: impl FnOnce(&Desired) -> anyhow::Resu
     }
 }
 
-fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+/// Set by the first SIGTERM or SIGINT.
+fn watched() -> anyhow::Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second signal ends the process at once, as people expect; the first one is waited for.
@@ -107,6 +146,11 @@ fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::
         signal_hook::flag::register(signal, Arc::clone(&stopped)).context("watching for signals")?;
     }
     say_when_stopped().context("watching for signals")?;
+    Ok(stopped)
+}
+
+fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
+    let stopped = watched()?;
     let timing = Timing {
         deadline: if args.until_converged { None } else { now().checked_add(args.deadline + GRACE).ok() },
         stopped: Arc::clone(&stopped),

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const MAX_BODY: u64 = 256 * 1024 * 1024;
 
 /// Of one stream, up or down: a slow line takes hours, a dead one is ended by the kernel's own probes or by the person who waits.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes ring the process's TLS provider: before the first client. Repeatable.
 pub fn install_tls_provider() {

@@ -146,6 +146,19 @@ impl Plan {
         self.is_empty() && self.gaps.is_empty() && self.refusals.is_empty() && self.all_waits().all(WaitsFor::is_quiet)
     }
 
+    /// Everything of these images alone; none named: everything.
+    #[must_use]
+    pub fn only_of(mut self, images: &BTreeSet<(ImageName, ProviderName)>) -> Self {
+        if !images.is_empty() {
+            let named = |image: &ImageName| images.iter().any(|(name, _)| name == image);
+            self.images.retain(|image| named(&image.name));
+            self.chains.retain(|chain| chain.subject.image.as_ref().is_some_and(named));
+            self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(named));
+            self.pools.clear();
+        }
+        self
+    }
+
     /// Everything of these pools alone, with the snapshots that they boot from; none named: everything.
     #[must_use]
     pub fn only(mut self, pools: &[PoolName]) -> Self {

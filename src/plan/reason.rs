@@ -54,6 +54,10 @@ pub enum Because {
     Resuming,
     /// Of a builder: its snapshot is due.
     Build(Due),
+    Pinned,
+    Unpinned,
+    /// A snapshot, by a person.
+    CalledBad,
     /// Of a builder: its snapshot is what nodes boot from.
     Saved,
     /// Of a builder: what it is made from is not what is wanted any more.
@@ -217,6 +221,9 @@ impl fmt::Display for Because {
             Self::Back => out.write_str("agent back"),
             Self::Resuming => out.write_str("a Pipeline waits to go on on it"),
             Self::Build(due) => write!(out, "{due}"),
+            Self::Pinned => out.write_str("pinned: nothing deletes it until it is unpinned"),
+            Self::Unpinned => out.write_str("not pinned any more"),
+            Self::CalledBad => out.write_str("called bad by a person"),
             Self::Saved => out.write_str("its snapshot is there"),
             Self::InputsChanged => out.write_str("its inputs changed: it is built anew"),
             Self::ImageRemoved(why) => out.write_str(why),

@@ -4,6 +4,7 @@ pub mod explain;
 pub mod explain_text;
 pub mod find;
 pub mod gaps;
+pub mod image_list;
 pub mod list;
 pub mod plan_text;
 pub mod printable;

@@ -1,8 +1,12 @@
 //! `image`: files into Glance and out of it. Streams run outside the lock; only names are changed under it.
 
 pub mod build;
+pub mod change;
+pub mod list;
+pub mod log;
 pub mod publish;
 pub mod save;
+pub mod update;
 
 use crate::desired::{Desired, near};
 use crate::exit::Usage;
@@ -67,18 +71,15 @@ impl From<Gap> for Undone {
 fn provider(desired: &Desired, named: Option<&str>) -> Result<ProviderName, Usage> {
     let all = || desired.controller.providers.keys();
     let known = || all().map(ProviderName::as_str).collect::<Vec<_>>().join(", ");
-    let Some(name) = named else {
-        let mut names = all();
-        return match (names.next(), names.next()) {
-            (Some(only), None) => Ok(only.clone()),
-            (_, _) => Err(Usage(format!("there are several providers ({}): give one with --provider", known()))),
-        };
-    };
-    all().find(|provider| provider.as_str() == name).cloned().ok_or_else(|| {
-        let near = near(name, all().map(ProviderName::as_str)).map(|near| format!("; did you mean `{near}`?"));
-        let near = near.unwrap_or_else(|| format!(" (there are: {})", known()));
-        Usage(format!("--provider {name}: there is no such provider{near}"))
-    })
+    match (named, desired.controller.providers.len()) {
+        (Some(name), _) => all().find(|provider| provider.as_str() == name).cloned().ok_or_else(|| {
+            let near = near(name, all().map(ProviderName::as_str)).map(|near| format!("; did you mean `{near}`?"));
+            let near = near.unwrap_or_else(|| format!(" (there are: {})", known()));
+            Usage(format!("--provider {name}: there is no such provider{near}"))
+        }),
+        (None, 1) => all().next().cloned().ok_or_else(|| Usage("there is no provider".to_owned())),
+        (None, _) => Err(Usage(format!("there are several providers ({}): give one with --provider", known()))),
+    }
 }
 
 /// `1.5 GiB (1610612736 bytes)`.

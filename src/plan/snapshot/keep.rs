@@ -98,11 +98,19 @@ fn deletion(desired: &Desired, name: crate::names::ImageName, provider: &Provide
     Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }
 }
 
+/// A machine of ours that boots from it now.
+pub fn boots_from<'j, 'a>(joined: &'j Joined<'a>, image: &ImageId) -> Option<&'j Node<'a>> {
+    booting(joined).find(|node| node.marks.base.as_ref() == Some(image))
+}
+
+fn booting<'j, 'a>(joined: &'j Joined<'a>) -> impl Iterator<Item = &'j Node<'a>> {
+    let all = joined.nodes.iter().chain(&joined.builders);
+    all.filter(|node| node.server.status == ServerStatus::Build || node.state.is_launching())
+}
+
 /// Images that a machine boots from now, or will: of ours that are launching, of this plan's creates, and base images.
 fn in_use(desired: &Desired, observed: &Observed, joined: &Joined<'_>, creates: &[Chain]) -> BTreeSet<ImageId> {
-    let launching = joined.nodes.iter().chain(&joined.builders);
-    let launching = launching.filter(|node| node.server.status == ServerStatus::Build || node.state.is_launching());
-    let mut used: BTreeSet<ImageId> = launching.filter_map(|node| node.marks.base.clone()).collect();
+    let mut used: BTreeSet<ImageId> = booting(joined).filter_map(|node| node.marks.base.clone()).collect();
     for action in creates.iter().flat_map(|chain| &chain.actions) {
         if let Act::CreateServer(create) = &action.act {
             used.insert(create.image.clone());

@@ -1,0 +1,32 @@
+//! `image list`: every snapshot of ours, and how each image of the desired state stands. Asks no machine.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+
+use super::At;
+use crate::cli::Format;
+use crate::exit;
+use crate::node::join;
+use crate::observed::{Observed, ThisRun};
+use crate::plan::plan;
+use crate::report::gaps::gaps_text;
+use crate::report::image_list::{rows, text};
+use crate::settings::{Settings, now};
+use crate::world::World as _;
+
+pub fn list(format: Format, settings: &Settings, at: At<'_>, out: &mut dyn Write, talk: &mut dyn Write) -> anyhow::Result<u8> {
+    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let gaps: Vec<_> = observed.gaps().cloned().collect();
+    talk.write_all(gaps_text(&gaps, settings.talk).as_bytes())?;
+    let when = now();
+    let joined = join(at.desired, &observed, when);
+    let plan = plan(at.desired, &observed, when);
+    let rows = rows(at.desired, &observed, &joined, when);
+    match format {
+        Format::Text => out.write_all(text(&rows, &plan, settings.style).as_bytes()),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?),
+    }
+    .context("cannot write the result")?;
+    Ok(exit::DONE)
+}

@@ -1,0 +1,62 @@
+//! `image log`: what the setup script of an image's newest builder has printed so far, whole.
+
+use std::io::Write;
+
+use anyhow::bail;
+
+use super::{At, Undone};
+use crate::desired::SnapshotImage;
+use crate::exit::{self, Usage};
+use crate::names::ProviderName;
+use crate::node::{Node, join};
+use crate::observed::{Answer, Ask, Observed, ThisRun};
+use crate::plan::asks::machine;
+use crate::settings::now;
+use crate::world::World as _;
+
+pub fn log(image: &str, provider: Option<&str>, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let wanted = image_named(at, image)?;
+    let named = provider.map(|_| super::provider(at.desired, provider)).transpose()?;
+    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let text = of_newest(wanted, named.as_ref(), at, &observed)?;
+    out.write_all(text.as_bytes())?;
+    Ok(exit::DONE)
+}
+
+pub(super) fn image_named<'a>(at: At<'a>, name: &str) -> Result<&'a SnapshotImage, Usage> {
+    let known = || at.desired.images.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    at.desired.images.get(name).ok_or_else(|| {
+        let there = if at.desired.images.is_empty() { "there is no images/ in the desired state".to_owned() } else { known() };
+        Usage(format!("`{name}` is no image of the desired state (there are: {there})"))
+    })
+}
+
+/// The log of the image's newest builder, whatever became of it.
+pub(super) fn of_newest(
+    image: &SnapshotImage,
+    provider: Option<&ProviderName>,
+    at: At<'_>,
+    observed: &Observed,
+) -> anyhow::Result<String> {
+    let joined = join(at.desired, observed, now());
+    let of =
+        |node: &&Node<'_>| node.marks.image.as_ref() == Some(&image.name) && provider.is_none_or(|name| node.provider == *name);
+    let Some(node) = joined.builders.iter().filter(of).max_by_key(|node| (node.server.created, &node.name)) else {
+        if let Some(gap) = observed.lists.providers.values().find_map(|list| list.as_ref().err()) {
+            bail!(Undone::from(gap.clone()));
+        }
+        bail!(Undone::new(
+            format!("no builder of {} is there", image.name),
+            "a builder goes once its snapshot is saved, and a failed one when its back-off ends; keep one with `apply --keep-failed`"
+        ));
+    };
+    let ask = at.desired.provider(&node.provider).and_then(|provider| machine(node, provider));
+    let Some(ask) = ask.filter(|ask| ask.pinned.is_some()) else {
+        bail!(Undone::new(
+            format!("the setup script of {} has not been started", node.name),
+            "`poolkeeper explain` with its name says what it waits for"
+        ));
+    };
+    let answer = at.live.answer(&Ask::ScriptLog(ask)).map_err(Undone::from)?;
+    if let Answer::ScriptLog(text) = answer { Ok(text) } else { bail!("an answer to something else: {answer:?}") }
+}

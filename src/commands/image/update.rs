@@ -1,0 +1,120 @@
+//! `image update`: a snapshot is built now, whatever its age; `--wait` until nodes boot from it, or its build failed.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{At, log};
+use crate::desired::{Desired, SnapshotImage};
+use crate::execute::ChainResult;
+use crate::exit;
+use crate::names::ProviderName;
+use crate::observed::{Gap, Observed, ThisRun};
+use crate::plan::snapshot::Snapshots;
+use crate::plan::{Chain, Plan};
+use crate::report::gaps::{gaps_text, is_same};
+use crate::report::progress::{chain_lines, done_line, waits_lines};
+use crate::report::style::Style;
+use crate::run::{Audience, Options, Outside, run, sleep};
+use crate::settings::{Settings, now};
+use crate::world::World as _;
+
+/// Of a failed setup script's output.
+const LINES: usize = 50;
+
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    pub image: &'a str,
+    /// None: each of the image's.
+    pub provider: Option<&'a str>,
+    pub wait: bool,
+    pub lock_timeout: SignedDuration,
+}
+
+pub fn update(
+    wanted: &Wanted<'_>,
+    settings: &Settings,
+    at: At<'_>,
+    stopped: &AtomicBool,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<u8> {
+    let image = log::image_named(at, wanted.image)?;
+    let providers = match wanted.provider {
+        Some(_) => vec![super::provider(at.desired, wanted.provider)?],
+        None => image.providers.clone(),
+    };
+    let update: BTreeSet<_> = providers.iter().map(|provider| (image.name.clone(), provider.clone())).collect();
+    // Without --wait one pass begins it, and the timer goes on.
+    let deadline = (!wanted.wait).then_some(SignedDuration::ZERO);
+    let options = Options { deadline, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
+    let talk = Talk { style: settings.style, out: Mutex::new((&mut *out, Vec::new())) };
+    let began = now();
+    let summary = run(at.desired, at.live, &options, Outside { clock: &now, pause: &sleep, stopped }, &talk)?;
+    if let Some(plan) = &summary.last {
+        out.write_all(waits_lines(plan, settings.style).as_bytes())?;
+    }
+    out.write_all(done_line(&summary, at.live.calls(), now().duration_since(began)).as_bytes())?;
+    if !wanted.wait {
+        let begun = summary.failed == 0;
+        return Ok(if begun { exit::DONE } else { exit::SOME_FAILED });
+    }
+    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let unbuilt: Vec<&ProviderName> =
+        providers.iter().filter(|provider| !is_new(image, provider, at.desired, &observed, began)).collect();
+    for provider in &unbuilt {
+        writeln!(out, "no new snapshot of {} in {provider}", image.name)?;
+        match log::of_newest(image, Some(provider), at, &observed) {
+            Ok(text) => out.write_all(tail(&text).as_bytes())?,
+            // Its own reasons were told above.
+            Err(error) => tracing::info!(%error, "no log of its setup script"),
+        }
+    }
+    Ok(if unbuilt.is_empty() { exit::DONE } else { exit::SOME_FAILED })
+}
+
+/// Its newest good snapshot was made since then. Glance's clock is not ours: one that was made a moment before is meant, too.
+fn is_new(image: &SnapshotImage, provider: &ProviderName, desired: &Desired, observed: &Observed, began: Timestamp) -> bool {
+    const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
+    let newest = Snapshots::of(desired, observed).newest_good(&image.name, provider).map(|image| image.created);
+    newest.is_some_and(|created| created.checked_add(CLOCKS).is_ok_and(|created| created >= began))
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    last.iter().flat_map(|line| ["  ", line, "\n"]).collect()
+}
+
+struct Talk<'a> {
+    style: Style,
+    /// And the gaps that were said.
+    out: Mutex<(&'a mut (dyn Write + Send), Vec<Gap>)>,
+}
+
+impl Talk<'_> {
+    fn say(&self, text: &str) {
+        let mut inner = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A reader that went away must not stop what is under way.
+        drop(inner.0.write_all(text.as_bytes()).and_then(|()| inner.0.flush()));
+    }
+}
+
+impl Audience for Talk<'_> {
+    fn approve(&self, plan: &Plan, _pass: u32) -> bool {
+        let new: Vec<Gap> = {
+            let mut inner = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let new: Vec<Gap> = plan.gaps.iter().filter(|gap| !inner.1.iter().any(|said| is_same(said, gap))).cloned().collect();
+            inner.1.extend(new.iter().cloned());
+            new
+        };
+        self.say(&gaps_text(&new, self.style));
+        true
+    }
+
+    fn chain(&self, chain: &Chain, result: &ChainResult) {
+        self.say(&chain_lines(chain, result, self.style));
+    }
+}

@@ -1,0 +1,165 @@
+//! `image list`: a line for each snapshot of ours, and below them what becomes of each image.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::plan_text::images;
+use super::printable::printable;
+use super::style::Style;
+use super::table::{Column, left, right, table};
+use crate::desired::{Desired, units};
+use crate::names::{ImageId, ProviderName, short};
+use crate::node::Joined;
+use crate::observed::{Image, ImageMark, Observed};
+use crate::plan::Plan;
+use crate::plan::snapshot::Snapshots;
+
+const COLUMNS: [Column; 7] =
+    [left("snapshot"), left("id"), left("provider"), left("state"), right("age"), left("base"), right("nodes")];
+
+/// A snapshot as `--format json` gives it.
+#[derive(Debug, serde::Serialize)]
+pub struct Row {
+    /// Of the desired state, or of an earlier one.
+    pub image: String,
+    pub provider: ProviderName,
+    /// In Glance: also the name of the server that built it.
+    pub snapshot: String,
+    pub id: ImageId,
+    pub state: State,
+    /// `image pin`: Glance refuses to delete it.
+    pub pinned: bool,
+    pub created: Timestamp,
+    /// Bytes; none until the data has come.
+    pub size: Option<u64>,
+    /// The name of the image that it was made from, or its id where it is gone.
+    pub base: Option<String>,
+    /// The builder's server id.
+    pub build: Option<String>,
+    /// A digest of each input.
+    pub inputs: Option<String>,
+    /// Time and by whom, of a bad one.
+    pub bad: Option<String>,
+    /// Servers of ours that were booted from it.
+    pub nodes: usize,
+    #[serde(skip)]
+    age: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its data is on its way, or it is not sealed yet: nodes do not boot from it.
+    Saving,
+    /// The newest good one: nodes boot from it.
+    Current,
+    /// Good, and older.
+    Previous,
+    Bad,
+    /// Its image is not in the desired state any more: kept, and nobody's to boot from.
+    Removed,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Saving => "saving",
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Bad => "bad",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// By image, provider, and newest first. What only inherited our properties is not ours, and not in it.
+pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> Vec<Row> {
+    let controller = &desired.controller.id;
+    let snapshots = Snapshots::of(desired, observed);
+    let mut nodes: BTreeMap<(&ProviderName, &ImageId), usize> = BTreeMap::new();
+    for node in &joined.nodes {
+        if let Some(base) = &node.marks.base {
+            *nodes.entry((&node.provider, base)).or_default() += 1;
+        }
+    }
+    let mut rows = Vec::new();
+    for (provider, list) in observed.lists.providers.iter().filter_map(|(name, list)| Some((name, list.as_ref().ok()?))) {
+        for image in list.images.iter().filter(|image| image.names(controller)) {
+            let builder = image.mark(ImageMark::Build);
+            let builds = |id: &str| joined.builders.iter().any(|node| node.server.id.as_str() == id);
+            let Some(name) = image.mark(ImageMark::Image) else { continue };
+            let current = snapshots.newest_good(&name.into(), provider).is_some_and(|newest| newest.id == image.id);
+            let state = match (image.is_sealed(controller), image.mark(ImageMark::Bad)) {
+                (false, _) if image.mark(ImageMark::Itself).is_some() || !builder.is_some_and(builds) => continue,
+                (false, _) => State::Saving,
+                (true, Some(_)) => State::Bad,
+                (true, None) if !desired.images.contains_key(name) => State::Removed,
+                (true, None) if current => State::Current,
+                (true, None) => State::Previous,
+            };
+            let nodes = nodes.get(&(provider, &image.id)).copied().unwrap_or_default();
+            rows.push(row((name, provider), image, &list.images, (state, nodes), now));
+        }
+    }
+    rows.sort_by(|a, b| {
+        (&a.image, &a.provider)
+            .cmp(&(&b.image, &b.provider))
+            .then_with(|| b.created.cmp(&a.created))
+            .then_with(|| a.id.cmp(&b.id))
+    });
+    rows
+}
+
+fn row(
+    (name, provider): (&str, &ProviderName),
+    image: &Image,
+    images: &[Image],
+    (state, nodes): (State, usize),
+    now: Timestamp,
+) -> Row {
+    let text = |mark| image.mark(mark).map(str::to_owned);
+    let base = image.mark(ImageMark::Base).map(|id| {
+        let known = images.iter().find(|one| one.id.as_str() == id);
+        known.map_or_else(|| id.to_owned(), |one| one.name.clone())
+    });
+    Row {
+        image: name.to_owned(),
+        provider: provider.clone(),
+        snapshot: image.name.clone(),
+        id: image.id.clone(),
+        state,
+        pinned: image.protected,
+        created: image.created,
+        size: image.size,
+        base,
+        build: text(ImageMark::Build),
+        inputs: text(ImageMark::Spec),
+        bad: text(ImageMark::Bad),
+        nodes,
+        age: units::short(units::since(image.created, now)),
+    }
+}
+
+/// `plan` is made from the same look.
+pub fn text(rows: &[Row], plan: &Plan, style: Style) -> String {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let state = if row.pinned { format!("{}, pinned", row.state.word()) } else { row.state.word().to_owned() };
+            let base = row.base.as_deref().map_or_else(|| "-".to_owned(), printable);
+            vec![
+                printable(&row.snapshot),
+                short(row.id.as_str()).to_owned(),
+                row.provider.to_string(),
+                state,
+                row.age.clone(),
+                base,
+                row.nodes.to_string(),
+            ]
+        })
+        .collect();
+    let table = if rows.is_empty() { "no snapshots\n".to_owned() } else { table(&COLUMNS, &cells, style) };
+    let images = images(plan, style);
+    if images.is_empty() { table } else { format!("{table}\n{}", images.trim_end_matches('\n').to_owned() + "\n") }
+}
