@@ -276,6 +276,16 @@ fn what_cannot_be_published_is_said_before_any_call() {
         }
     });
     assert!(calls.is_empty(), "{calls:?}");
+
+    let served = self::served();
+    let controller = served.desired_state().join("controller.yaml");
+    let text_of = fs::read_to_string(&controller).expect("a file");
+    let lock = text_of.lines().find(|line| line.starts_with("lock-file:")).expect("a lock");
+    fs::write(&controller, text_of.replace(lock, "lock-file: /nonexistent/lock")).expect("a file");
+    let file = write(&served, "f", b"x");
+    let (calls, output) = served.recorded(|| publish(&served, &file));
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("the lock file /nonexistent/lock cannot be opened"));
+    assert!(calls.is_empty(), "not after hours of uploading: {calls:?}");
 }
 
 #[test]
