@@ -164,7 +164,7 @@ impl RemoteCommand {
                 arguments
             }
             Self::TurnOff { server, clean } => {
-                let clean = clean.iter().map(|clean| clean_word(*clean).to_owned());
+                let clean = clean.iter().map(|clean| clean.word().to_owned());
                 std::iter::once(server.to_string()).chain(clean).collect()
             }
             Self::ScriptLog { server, digest } => vec![server.to_string(), digest.to_string(), LOG_BYTES.to_string()],
@@ -172,17 +172,8 @@ impl RemoteCommand {
     }
 }
 
-/// As the programs read it.
-fn clean_word(clean: Clean) -> &'static str {
-    match clean {
-        Clean::MachineId => "machine-id",
-        Clean::DhcpLeases => "dhcp-leases",
-        Clean::HostKeys => "host-keys",
-    }
-}
-
 fn cleaned(word: &str) -> Option<Clean> {
-    [Clean::MachineId, Clean::DhcpLeases, Clean::HostKeys].into_iter().find(|clean| clean_word(*clean) == word)
+    [Clean::MachineId, Clean::DhcpLeases, Clean::HostKeys].into_iter().find(|clean| clean.word() == word)
 }
 
 fn digest(text: &str) -> Option<Digest> {
