@@ -173,6 +173,8 @@ pub enum ImageCommand {
     Publish(PublishArgs),
     /// Download an image's data into a file
     Save(SaveArgs),
+    /// Make a base image with diskimage-builder and publish it
+    Build(BuildArgs),
 }
 
 #[derive(Debug, Args)]
@@ -244,9 +246,9 @@ pub struct PublishArgs {
 }
 
 /// How a file becomes an image.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct UploadArgs {
-    /// The provider to upload to; needed where there are several
+    /// The provider to upload to; needed where there are several (build: else all of the image)
     #[arg(long, value_name = "PROVIDER")]
     pub provider: Option<String>,
     /// Glance's word for what the file is; by default its own first bytes tell
@@ -275,6 +277,24 @@ fn property(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         Some(_) | None => Err("it is KEY=VALUE".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The image of the desired state whose `diskimage` says what to make its `base-image` from
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What is made: diskimage-builder's word for it
+    #[arg(long = "type", value_name = "TYPE", default_value = "qcow2")]
+    pub kind: String,
+    /// Where the file is made; it stays
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Make the file alone
+    #[arg(long)]
+    pub no_publish: bool,
+    #[command(flatten)]
+    pub upload: UploadArgs,
 }
 
 #[derive(Debug, Args)]

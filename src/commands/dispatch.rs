@@ -94,6 +94,7 @@ fn images(command: &ImageCommand, settings: &Settings, desired: &Desired) -> any
         ImageCommand::Log(args) => image::log::log(&args.image, args.provider.as_deref(), at, &mut out),
         ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
         ImageCommand::Save(args) => image::save::save(args, at, &mut out),
+        ImageCommand::Build(args) => image::build::build(args, &settings.desired_state, at, &mut out),
     }
 }
 

@@ -192,13 +192,13 @@ impl Seen {
 }
 
 fn words(state: &State) -> String {
-    if let State::Failed(why) = state {
-        return format!("failed: {why}");
-    }
     if let State::Snapshot(Stage::Saved(id) | Stage::Sealed(id)) = state {
         assert_eq!(id.as_str(), "i1");
     }
-    let up = if let State::Booting { up: Some(_) } = state { ": up" } else { "" };
+    if let State::Failed(why) = state {
+        return format!("failed: {why}");
+    }
+    let up = if matches!(state, State::Booting { up: Some(_) }) { ": up" } else { "" };
     format!("{}{up}", state.word())
 }
 

@@ -1,4 +1,5 @@
 //! `image publish` and `image save` against the served sandbox: whole, refused, cut off at every call.
+#![expect(clippy::indexing_slicing, reason = "a helper of a test fails by panicking, as the test does")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -166,6 +167,31 @@ fn a_publish_that_is_killed_at_any_call_is_finished_by_the_next() {
     }
 }
 
+/// The calls of one kind that were carried out.
+fn done(served: &Served, kind: &str) -> usize {
+    served.world.with(|state| state.log.iter().filter(|change| change.kind == kind).count())
+}
+
+#[test]
+fn an_upload_that_came_whole_is_not_sent_again() {
+    let served = served();
+    let (path, new) = scene(&served);
+    let before = done(&served, "upload-image");
+    // The next call after it is the look at its digest.
+    served.world.with(|state| {
+        state.faults.silent = true;
+        state.faults.stop_at(Stop::Like { begins: "PUT", ends: "/file", after: 0 }, Drop::AfterEffect);
+    });
+    let arguments = ["image", "publish", &path.to_string_lossy(), "ci-base"];
+    let child = served.poolkeeper(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    end(child.expect("the binary"), || served.world.stopped());
+    served.world.resume();
+    let said = served.done(&arguments, "the next call");
+    assert!(said.starts_with("found     an earlier upload of "), "{said}");
+    settled(&served, &new, "the next call");
+    assert_eq!(done(&served, "upload-image") - before, 1);
+}
+
 #[test]
 fn a_publish_that_is_killed_in_mid_upload_is_begun_anew() {
     use std::io::Write as _;
@@ -250,6 +276,16 @@ fn what_cannot_be_published_is_said_before_any_call() {
         }
     });
     assert!(calls.is_empty(), "{calls:?}");
+
+    let served = self::served();
+    let controller = served.desired_state().join("controller.yaml");
+    let text_of = fs::read_to_string(&controller).expect("a file");
+    let lock = text_of.lines().find(|line| line.starts_with("lock-file:")).expect("a lock");
+    fs::write(&controller, text_of.replace(lock, "lock-file: /nonexistent/lock")).expect("a file");
+    let file = write(&served, "f", b"x");
+    let (calls, output) = served.recorded(|| publish(&served, &file));
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("the lock file /nonexistent/lock cannot be opened"));
+    assert!(calls.is_empty(), "not after hours of uploading: {calls:?}");
 }
 
 #[test]
@@ -286,4 +322,52 @@ fn an_image_comes_back_whole_or_not_at_all() {
     let empty = save("debian-12", &["--force"]);
     assert!(text(&empty.stderr).contains("the image has no data"), "{}", text(&empty.stderr));
     assert!(fs::read(&target).expect("a file") == bytes, "a failed one replaces nothing");
+}
+
+/// In place of diskimage-builder's: a file of this call's own words.
+const DISK_IMAGE_CREATE: &str = "#!/bin/sh
+echo building
+printf 'QFI\\373%s' \"$*|$DIB_RELEASE|$DIB_X|$ELEMENTS_PATH\" >\"$DIB_IMAGE_FILENAME.qcow2\"
+";
+
+#[test]
+fn a_base_image_is_built_and_published() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let served = served();
+    let state = served.desired_state();
+    let (bin, key) = (state.join("../bin"), state.join("../id_ed25519"));
+    fs::create_dir_all(state.join("images")).expect("a folder");
+    let image = format!(
+        "providers: [{CLOUD}]\nbase-image: debian-base\nflavor: m1.small\nsetup-script: ready.sh\nscript-dir: scripts\n\
+         private-key: '{}'\ndiskimage: {{elements: [debian, vm], release: bookworm, env: {{DIB_X: y}}}}\n",
+        key.display()
+    );
+    fs::write(state.join("images/ci-jessie.yaml"), &image).expect("a file");
+    fs::create_dir_all(&bin).expect("a folder");
+    let build = |name: &str, more: &[&str]| {
+        let directory = bin.to_string_lossy().into_owned();
+        let mut command = served.poolkeeper(&[&["image", "build", name, "--directory", &directory], more].concat());
+        command.env("PATH", format!("{directory}:/usr/bin:/bin")).output().expect("the binary")
+    };
+    let none = build("ci-jessie", &[]);
+    let talk = text(&none.stderr);
+    assert!(none.status.code() == Some(5) && talk.contains("disk-image-create is not on this machine"), "{talk}");
+    let unknown = build("ci-jesie", &[]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("did you mean `ci-jessie`?"), "{}", text(&unknown.stderr));
+
+    fs::write(bin.join("disk-image-create"), DISK_IMAGE_CREATE).expect("a file");
+    fs::set_permissions(bin.join("disk-image-create"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let output = build("ci-jessie", &["--no-publish"]);
+    assert!(output.status.success() && text(&output.stdout).starts_with("built     "), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("building\n"), "what it says comes through: {}", text(&output.stderr));
+    assert_eq!(names(&served), ["debian-12"], "made alone");
+    let output = build("ci-jessie", &[]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("published debian-base: image "), "{said}{}", text(&output.stderr));
+    let file = said.lines().next().and_then(|line| line.strip_prefix("built     ")?.split(": ").next()).expect("a file");
+    let made = fs::read(file).expect("it stays");
+    assert_eq!(data(&served, "debian-base"), Some(digests(&made)));
+    let words = String::from_utf8_lossy(&made).into_owned();
+    assert!(words.contains("-x -t qcow2 --no-tmpfs") && words.ends_with("debian vm|bookworm|y|"), "{words}");
 }

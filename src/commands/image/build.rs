@@ -7,11 +7,62 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
-use super::Undone;
-use crate::desired::ScriptDir;
+use super::publish::publish;
+use super::{At, Undone, size};
+use crate::cli::{BuildArgs, UploadArgs};
+use crate::desired::{ScriptDir, near};
+use crate::exit::{self, Usage};
+use crate::names::ImageName;
+use crate::settings::now;
+
+/// diskimage-builder's own program, wherever PATH has it.
+const PROGRAM: &str = "disk-image-create";
+
+pub fn build(args: &BuildArgs, desired_state: &Path, at: At<'_>, out: &mut dyn io::Write) -> anyhow::Result<u8> {
+    let images = &at.desired.images;
+    let Some(image) = images.get(args.name.as_str()) else {
+        let near = near(&args.name, images.keys().map(ImageName::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        bail!(Usage(format!("{}: there is no such image in the desired state{}", args.name, near.unwrap_or_default())));
+    };
+    let Some(disk) = &image.diskimage else {
+        bail!(Usage(format!("images/{}.yaml has no `diskimage`: nothing says what to make its base image from", image.name)));
+    };
+    let name = &image.base_image;
+    if is_id(name) {
+        bail!(Usage(format!("images/{}.yaml has an id for its `base-image`: give it a name to publish by", image.name)));
+    }
+    let elements = desired_state.join("elements");
+    let recipe =
+        Recipe { name, elements: &disk.elements, release: disk.release.as_deref(), env: &disk.env, scripts: &image.scripts };
+    let making = Making {
+        program: Path::new(PROGRAM),
+        kind: &args.kind,
+        directory: &args.directory,
+        elements: elements.is_dir().then_some(elements.as_path()),
+        now: now(),
+    };
+    let file = make(recipe, making)?;
+    let length = file.metadata().with_context(|| format!("reading {}", file.display()))?.len();
+    writeln!(out, "built     {}: {}", file.display(), size(length))?;
+    if args.no_publish {
+        return Ok(exit::DONE);
+    }
+    let providers = image.providers.iter().map(ToString::to_string);
+    let providers: Vec<String> = args.upload.provider.clone().map_or_else(|| providers.collect(), |named| vec![named]);
+    for provider in providers {
+        let upload = UploadArgs { provider: Some(provider), ..args.upload.clone() };
+        publish(&file, name, &upload, at, out)?;
+    }
+    Ok(exit::DONE)
+}
+
+/// A UUID.
+fn is_id(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
 
 /// What an image is made from.
 #[derive(Debug, Clone, Copy)]

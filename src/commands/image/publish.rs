@@ -13,6 +13,7 @@ use crate::cli::UploadArgs;
 use crate::exit::{self, Usage};
 use crate::live::http::Stream;
 use crate::live::openstack::{Cloud, NewImage};
+use crate::lock::{LockError, try_lock};
 use crate::names::ProviderName;
 use crate::observed::Image;
 use crate::plan::{Act, Action, Expects, ImageExpects, still_holds};
@@ -31,6 +32,10 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     }
     let provider = provider(at.desired, args.provider.as_deref())?;
     let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
+    // One that cannot be opened is said before hours of uploading, not after.
+    if let Err(error @ LockError::Open(..)) = try_lock(&at.desired.controller.lock_file) {
+        bail!(error);
+    }
     let (file, guessed) = read(path, at.lively)?;
     let job = Job { at, provider, cloud, name, path, file, args };
     let images = job.images()?;

@@ -128,9 +128,7 @@ pub fn push(push: &PushScripts, left: Duration) -> Result<Done, ActError> {
 /// Starts a script that was never started before. `nodepool`: `NODEPOOL_*` of our own environment; the desired state's own
 /// variables stand above them, as nodepool had it.
 pub fn start(start: &StartScript, nodepool: &BTreeMap<String, SecretString>, left: Duration) -> Result<Done, ActError> {
-    let mut environment = nodepool.clone();
-    environment.extend(start.env.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone()))));
-    let stdin = streams::environment(&environment).map_err(|why| {
+    let stdin = streams::environment(&environment(start, nodepool)).map_err(|why| {
         refused(tried("start script", &start.machine), why, "check NODEPOOL_* in the environment, and `env` of the image")
     })?;
     let command = RemoteCommand::Start {
@@ -140,6 +138,11 @@ pub fn start(start: &StartScript, nodepool: &BTreeMap<String, SecretString>, lef
         script: start.script.clone(),
     };
     run("start script", &start.machine, &command, &stdin, left)
+}
+
+fn environment(start: &StartScript, nodepool: &BTreeMap<String, SecretString>) -> BTreeMap<String, SecretString> {
+    let own = start.env.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone())));
+    nodepool.clone().into_iter().chain(own).collect()
 }
 
 /// Cleans a machine, and powers it off a moment after its answer.
@@ -290,4 +293,29 @@ fn last_lines(output: &str, status: i32) -> String {
     let shown = lines.get(lines.len().saturating_sub(2)..).unwrap_or_default().join(" / ");
     let shown: String = shown.chars().take(200).collect();
     if shown.is_empty() { format!("exit status {status} without a word") } else { format!("{shown} (exit status {status})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_desired_states_variables_stand_above_our_own() {
+        let pairs =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let login = Login { host: String::new(), port: 22, usernames: Vec::new(), private_key: "/k".into() };
+        let pinned = HostKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGE").expect("a key");
+        let start = StartScript {
+            machine: Machine { provider: "p".into(), server: "s".into(), login, pinned },
+            digest: crate::desired::Digest::of(&["x"]),
+            script: None,
+            hostname: "n".into(),
+            env: pairs(&[("NODEPOOL_B", "image"), ("RELEASE", "bookworm")]),
+        };
+        let ours: BTreeMap<String, String> = pairs(&[("NODEPOOL_A", "run"), ("NODEPOOL_B", "run")]);
+        let nodepool = ours.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let given = environment(&start, &nodepool);
+        let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (name.as_str(), value.expose_secret())).collect();
+        assert_eq!(given, [("NODEPOOL_A", "run"), ("NODEPOOL_B", "image"), ("RELEASE", "bookworm")]);
+    }
 }
