@@ -21,7 +21,7 @@ pub enum Clean {
 }
 
 impl Clean {
-    /// As it is written in the desired state.
+    /// As it is written in the desired state, and read on the machine.
     pub fn word(self) -> &'static str {
         match self {
             Self::MachineId => "machine-id",
@@ -45,6 +45,7 @@ pub struct SnapshotImage {
     /// Tried in this order.
     pub username: Vec<String>,
     pub private_key: PathBuf,
+    pub ssh_port: u16,
     pub setup_timeout: SignedDuration,
     pub rebuild_after: SignedDuration,
     pub keep: u32,

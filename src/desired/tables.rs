@@ -107,6 +107,7 @@ pub const IMAGE: Table = Table {
         key("script-dir", Is("scripts")),
         key("username", Is("jenkins")),
         key("private-key", Is("/etc/poolkeeper/id_ed25519")),
+        key("ssh-port", Is("22")),
         key("setup-timeout", Is("2h")),
         key("rebuild-after", Is("24h")),
         key("clean", Is("[machine-id, dhcp-leases]")),

@@ -68,9 +68,6 @@ fn wants_machine(node: &Node<'_>) -> bool {
     }
 }
 
-/// Of a builder: base images are not ours to configure.
-const SSH_PORT: u16 = 22;
-
 /// How long a look at a workspace is due, in each check-interval: a timer that runs each minute comes by once or twice, also
 /// when one run takes its whole 50 s.
 const DUE: SignedDuration = SignedDuration::from_secs(90);
@@ -103,7 +100,7 @@ pub fn machine(node: &Node<'_>, provider: &Provider) -> Option<MachineAsk> {
 pub fn login(node: &Node<'_>, provider: &Provider) -> Option<Login> {
     let (port, usernames, private_key) = match (node.pool, node.image) {
         (Some(pool), _) => (pool.ssh_port, &pool.username, &pool.private_key),
-        (None, Some(image)) => (SSH_PORT, &image.username, &image.private_key),
+        (None, Some(image)) => (image.ssh_port, &image.username, &image.private_key),
         (None, None) => return None,
     };
     let host = node.address(provider)?.to_owned();

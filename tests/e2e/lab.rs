@@ -124,7 +124,7 @@ impl Lab {
         fs::create_dir_all(&logs)?;
         let what = arguments.join(" ");
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let log = logs.join(format!("{number:02}-{}.log", what.replace(' ', "")));
+        let log = logs.join(format!("{number:02}-{}.log", what.replace([' ', '/'], "")));
         let mut out = File::create(&log)?;
         writeln!(out, "$ poolkeeper {what}")?;
         let child = Command::new(env!("CARGO_BIN_EXE_poolkeeper"))

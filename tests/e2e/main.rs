@@ -10,6 +10,7 @@ mod desired;
 mod faults;
 mod floating;
 mod hudson;
+mod images;
 mod killed;
 mod lab;
 mod openstack;
@@ -25,11 +26,12 @@ use steps::{Steps, clean};
 
 type Scenario = fn(&Lab, &mut Steps) -> Result<()>;
 
-const SCENARIOS: [(&str, Scenario); 5] = [
+const SCENARIOS: [(&str, Scenario); 6] = [
     ("two: from nothing, a build, an admin's offline node", two::run),
     ("killed: three times on a node's way up", killed::run),
     ("faults: told, cleaned up, not hammered", faults::run),
     ("floating: an IP on each server, released with it", floating::run),
+    ("images: published, built, booted from, gone back from", images::run),
     ("restart: of the CI server, in the middle", restart::run),
 ];
 

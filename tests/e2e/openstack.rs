@@ -1,4 +1,4 @@
-//! Keystone, Nova and Neutron over curl, as far as the scenarios look and clean up. Shares nothing with poolkeeper's own client.
+//! Keystone, Nova, Neutron and Glance over curl, as far as the scenarios look and clean up. Shares nothing with poolkeeper's own client.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
@@ -7,6 +7,7 @@ use crate::lab::{Answer, curl};
 
 const KEYSTONE: &str = "http://127.0.0.1:5000/v3";
 const NOVA: &str = "http://127.0.0.1:8774/v2.1";
+const GLANCE: &str = "http://127.0.0.1:9292/v2";
 const NEUTRON: &str = "http://127.0.0.1:9696/v2.0";
 const JSON: &str = "Content-Type: application/json";
 
@@ -14,6 +15,22 @@ pub(crate) struct Cloud {
     token: String,
     /// The id of the project that the token is for.
     project: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) status: String,
+    pub(crate) created: String,
+    properties: Value,
+}
+
+impl Image {
+    /// Empty where there is none.
+    pub(crate) fn property(&self, key: &str) -> &str {
+        self.properties[key].as_str().unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +114,33 @@ impl Cloud {
 
     fn neutron(&self, method: &str, path: &str) -> Result<Answer> {
         curl(method, &format!("{NEUTRON}{path}"), &["-H", &format!("X-Auth-Token: {}", self.token)])
+    }
+
+    fn glance(&self, method: &str, path: &str) -> Result<Answer> {
+        curl(method, &format!("{GLANCE}{path}"), &["-H", &format!("X-Auth-Token: {}", self.token)])
+    }
+
+    /// Every image that the project sees.
+    pub(crate) fn images(&self) -> Result<Vec<Image>> {
+        let list = self.glance("GET", "/images?limit=1000")?.json()?;
+        let read = |image: &Value| {
+            let text = |key: &str| image[key].as_str().map(str::to_owned).unwrap_or_default();
+            Image {
+                id: text("id"),
+                name: text("name"),
+                status: text("status"),
+                created: text("created_at"),
+                properties: image.clone(),
+            }
+        };
+        Ok(list["images"].as_array().with_context(|| format!("no list of images: {list}"))?.iter().map(read).collect())
+    }
+
+    pub(crate) fn delete_image(&self, id: &str) -> Result<()> {
+        match self.glance("DELETE", &format!("/images/{id}"))? {
+            Answer { status: 204 | 404, .. } => Ok(()),
+            Answer { status, body, .. } => bail!("DELETE of image {id}: {status} {body}"),
+        }
     }
 
     /// Every floating IP of the project.

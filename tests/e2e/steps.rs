@@ -104,5 +104,8 @@ pub(crate) fn clean() -> Result<()> {
     {
         cloud.release(ip)?;
     }
+    for image in cloud.images()?.iter().filter(|image| is_ours(&image.name)) {
+        cloud.delete_image(&image.id)?;
+    }
     wait_for("our servers to be gone", PATIENCE, || Ok(cloud.servers_of(CONTROLLER)?.is_empty().then_some(())))
 }

@@ -42,6 +42,20 @@ fn an_idle_run_makes_three_calls_a_provider_and_one_a_target() {
     }
 }
 
+/// Snapshots are in the lists that are there already.
+#[test]
+fn an_idle_run_asks_nothing_more_for_snapshots() {
+    let shape = Shape { providers: 1, targets: 1, pools: 1, min_ready: 1 };
+    let served = Served::new(shape).with_snapshot();
+    served.converge();
+    counted(&served, &["plan"]);
+    for command in [["plan"].as_slice(), &["apply", "--yes"]] {
+        let (calls, said) = counted(&served, command);
+        assert!(said.contains("nothing to do"), "{said}");
+        assert_eq!(calls, expected(shape, 3, 1), "{command:?}");
+    }
+}
+
 /// A pool that is short adds flavors, limits and networks of each provider, however many pools are short.
 #[test]
 fn a_plan_with_something_to_create_makes_three_calls_more_a_provider() {

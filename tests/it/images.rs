@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use poolkeeper::desired::{Clean, FlavorChoice, PoolImage, ScriptDir, SnapshotImage};
-use poolkeeper::names::{ImageId, ImageName, PoolName};
+use poolkeeper::names::{ImageId, ImageName};
 use poolkeeper::observed::{Image, ImageMark, Mark};
+use poolkeeper::plan::spec::Inputs;
 use poolkeeper::plan::{Because, Due, WaitsFor};
 use poolkeeper::report::plan_text::plan_text;
 use poolkeeper::report::style::Style;
@@ -31,6 +32,7 @@ pub(crate) fn snapshot() -> SnapshotImage {
         scripts: Arc::new(ScriptDir { files: [script("setup.sh", "#!/bin/sh\n"), script("ready.sh", "#!/bin/sh\n")].into() }),
         username: vec!["debian".into()],
         private_key: PathBuf::from("/etc/poolkeeper/id_ed25519"),
+        ssh_port: 22,
         setup_timeout: SignedDuration::from_mins(10),
         rebuild_after: SignedDuration::from_hours(24),
         keep: 2,
@@ -87,7 +89,7 @@ pub(crate) fn bases(scene: &Scene) -> BTreeSet<String> {
     servers.map(|server| server.metadata.get(Mark::Base.key()).expect("the mark").clone()).collect()
 }
 
-fn builds(scene: &Scene) -> Vec<Due> {
+pub(crate) fn builds(scene: &Scene) -> Vec<Due> {
     let plans = scene.plans.lock().expect("plans");
     let chains = plans.iter().flat_map(|plan| &plan.chains);
     chains.filter_map(|chain| if let Because::Build(due) = &chain.because { Some(due.clone()) } else { None }).collect()
@@ -127,6 +129,13 @@ fn a_changed_script_is_named_and_built_again_and_the_nodes_follow() {
     assert_eq!(bases(&scene), BTreeSet::from([images[1].id.to_string()]));
     assert_eq!(builds(&scene), [Due::Missing, Due::Changed(vec!["scripts"])]);
     scene.assert_settled();
+}
+
+/// Snapshots of running deployments carry these digests: others would have all of them built again.
+#[test]
+fn golden_inputs() {
+    let inputs = Inputs::of_snapshot(&snapshot(), &ImageId::from("9299db8b-5b9c-4a68-a6b6-1a7b0b5d0c0e"));
+    assert_eq!(inputs.spec, "v1 base=b046223f scripts=c2edb289 env=0d345084 flavor=8a6a1cbe props=1752a9da clean=d4a5256d");
 }
 
 type Change = fn(&mut SnapshotImage);
@@ -280,19 +289,6 @@ fn a_builder_of_inputs_that_changed_goes_and_the_new_ones_are_built() {
 }
 
 #[test]
-fn of_a_pool_alone_no_other_image_is_built() {
-    let mut scene = scene();
-    let mut other = scene.pool().clone();
-    other.name = PoolName::from("ci-trusty");
-    other.image = PoolImage::Glance(BASE.into());
-    scene.desired.pools.insert(other.name.clone(), other);
-    scene.run_with(&Options { pools: vec!["ci-trusty".into()], ..Options::default() });
-    assert_eq!(builds(&scene), []);
-    scene.run_with(&Options { pools: vec!["ci-jessie".into()], ..Options::default() });
-    assert_eq!(builds(&scene), [Due::Missing]);
-}
-
-#[test]
 fn a_persons_snapshot_that_inherited_our_marks_is_left_alone() {
     let mut scene = scene();
     image(&mut scene).keep = 1;
@@ -321,41 +317,6 @@ fn an_image_that_is_taken_out_keeps_its_snapshots_and_loses_its_builder() {
     assert_eq!(images(&scene).len(), 1, "kept, for whoever wants it back");
     assert!(scene.servers().iter().all(|server| !server.metadata.contains_key(Mark::Image.key())));
     scene.assert_settled();
-}
-
-#[test]
-fn one_builder_at_a_time_and_a_slot_is_kept_for_it() {
-    let mut scene = scene();
-    let mut other = snapshot();
-    other.name = ImageName::from("snapshot-ci-trusty");
-    scene.desired.images.insert(other.name.clone(), other);
-    let mut second = scene.pool().clone();
-    second.name = PoolName::from("ci-glance");
-    second.image = PoolImage::Glance(BASE.into());
-    scene.desired.pools.insert(second.name.clone(), second);
-    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 1;
-    let occupied = [("poolkeeper_controller", "contint"), ("poolkeeper_role", "debug")];
-    let debug = scene.world.add_server(&PROVIDER.into(), "debug", &occupied).expect("planted");
-    let waits = |scene: &Scene| scene.plan().images.iter().map(|image| image.waits_for.clone()).collect::<Vec<_>>();
-    let full = || Some(WaitsFor::ProviderFull { max: 1 });
-    assert_eq!(waits(&scene), [full(), Some(WaitsFor::OtherBuild(IMAGE.into()))]);
-    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 2;
-    let plan = scene.plan();
-    let creates: Vec<&str> = plan.chains.iter().map(|chain| chain.subject.name.as_str()).collect();
-    assert!(matches!(creates.as_slice(), [one] if one.starts_with(IMAGE)), "the one slot is the build's: {creates:?}");
-    scene.world.change_server(&debug, |server| server.metadata.clear());
-    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 10;
-    scene.converge();
-    assert_eq!(builds(&scene).len(), 2);
-    scene.assert_settled();
-}
-
-#[test]
-fn a_paused_controller_builds_nothing() {
-    let mut scene = scene();
-    scene.desired.controller.paused = Some("moving".into());
-    let plan = scene.plan();
-    assert!(plan.is_empty() && plan.images[0].waits_for == Some(WaitsFor::Paused("moving".into())), "{:?}", plan.images);
 }
 
 #[test]

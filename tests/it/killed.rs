@@ -15,6 +15,7 @@ use crate::served::{Served, Shape};
 
 /// A deployment's way to a beginning, and what must be there when a run (or a killed one and another) is over.
 struct Story {
+    served: fn() -> Served,
     begin: fn(&Served) -> Scene,
     check: fn(&Served, &Scene) -> Result<(), String>,
     /// Every call of a whole run that changes something.
@@ -88,20 +89,25 @@ fn served() -> Served {
 
 /// How many changing calls a whole run makes.
 fn changes(story: &Story) -> u64 {
-    let served = served();
-    (story.begin)(&served);
-    served.world.with(|state| state.faults.record = Some(Vec::new()));
-    served.done(&["apply", "--yes"], "a whole run");
-    let calls = served.world.with(|state| state.faults.record.take()).unwrap_or_default();
+    let calls = calls(story);
     let reads = |call: &&String| {
         call.starts_with("GET ") || ["ssh connect", "ssh look"].contains(&call.as_str()) || call.ends_with("/action")
     };
     (calls.len() - calls.iter().filter(reads).count()) as u64
 }
 
+/// Every call of a whole run, in words.
+fn calls(story: &Story) -> Vec<String> {
+    let served = (story.served)();
+    (story.begin)(&served);
+    served.world.with(|state| state.faults.record = Some(Vec::new()));
+    served.done(&["apply", "--yes"], "a whole run");
+    served.world.with(|state| state.faults.record.take()).unwrap_or_default()
+}
+
 /// One world: a run that is killed at this call, then a run until all is done. False: it ended before.
 fn kill_at(story: &Story, stop: &Stop, drop: Drop) -> bool {
-    let served = served();
+    let served = (story.served)();
     let scene = (story.begin)(&served);
     let world = &served.world;
     world.with(|state| {
@@ -191,6 +197,7 @@ fn nodes(served: &Served, wanted: usize, scene: &Scene) -> Result<(), String> {
 #[test]
 fn an_empty_cloud_becomes_one_ready_node() {
     kill_at_every_call(&Story {
+        served,
         begin: |_| Scene::default(),
         check: |served, scene| nodes(served, 1, scene).and_then(|()| made(served, [1, 1, 0, 0])),
         // The marks: its host key, `joining`, `joined`.
@@ -202,6 +209,7 @@ fn an_empty_cloud_becomes_one_ready_node() {
 #[test]
 fn a_used_node_is_deleted_and_replaced() {
     kill_at_every_call(&Story {
+        served,
         begin: |served| {
             let target = "ci-0".into();
             served.converge();
@@ -232,6 +240,7 @@ fn next_one_fails(served: &Served) {
 #[test]
 fn a_node_whose_ready_script_fails_is_kept_as_the_mark_of_its_failure() {
     kill_at_every_call(&Story {
+        served,
         begin: |served| {
             next_one_fails(served);
             Scene::default()
@@ -250,6 +259,7 @@ fn a_node_whose_ready_script_fails_is_kept_as_the_mark_of_its_failure() {
 #[test]
 fn after_its_back_off_the_next_try_takes_its_place() {
     kill_at_every_call(&Story {
+        served,
         begin: |served| {
             next_one_fails(served);
             served.converge();
@@ -268,4 +278,41 @@ fn after_its_back_off_the_next_try_takes_its_place() {
         // The marks: those of the new node, `retire` of the old one.
         changes: &[LOGIN, CREATE, ("POST", "/metadata", 4), DELETE, PUSH, START, REGISTER, START_AGENT],
     });
+}
+
+/// Nova's one path for consoles and for images: by words, they cannot be told apart.
+fn kill_after_every_action(story: &Story) {
+    let actions = calls(story).iter().filter(|call| call.ends_with("/action")).count() as u64;
+    assert!(actions > 0);
+    for after in 0..actions {
+        kill_at(story, &Stop::Like { begins: "POST", ends: "/action", after }, Drop::AfterEffect);
+    }
+}
+
+#[test]
+fn a_base_image_becomes_a_snapshot_and_the_snapshot_a_ready_node() {
+    let story = Story {
+        served: || served().with_snapshot(),
+        begin: |_| Scene::default(),
+        check: |served, scene| {
+            let images = served.world.with(|state| state.clouds.values().map(|cloud| cloud.images.len()).sum::<usize>());
+            ensure(images == 2, || format!("{images} images with the base"))?;
+            nodes(served, 1, scene).and_then(|()| made(served, [2, 1, 0, 1]))
+        },
+        // The marks: host key, `built` and `retire` of the builder; those of the node.
+        changes: &[
+            LOGIN,
+            ("POST", "/servers", 2),
+            ("POST", "/metadata", 6),
+            ("ssh push", "", 2),
+            ("ssh start", "start", 2),
+            ("ssh turn-off", "", 1),
+            ("PATCH", "", 1),
+            DELETE,
+            REGISTER,
+            START_AGENT,
+        ],
+    };
+    kill_at_every_call(&story);
+    kill_after_every_action(&story);
 }

@@ -5,6 +5,8 @@
 #[cfg(feature = "sandbox")]
 mod audited;
 #[cfg(feature = "sandbox")]
+mod builders;
+#[cfg(feature = "sandbox")]
 mod calls;
 #[cfg(feature = "sandbox")]
 mod cli;
@@ -22,6 +24,8 @@ mod http_server;
 mod images;
 #[cfg(feature = "sandbox")]
 mod images_fail;
+#[cfg(feature = "sandbox")]
+mod images_limits;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;

@@ -70,6 +70,23 @@ impl Served {
         self
     }
 
+    /// Each pool boots from a snapshot that is built here.
+    pub(crate) fn with_snapshot(mut self) -> Self {
+        let state = self.path("desired-state");
+        fs::create_dir_all(state.join("images")).expect("a directory");
+        for entry in fs::read_dir(state.join("pools")).expect("pools") {
+            let file = entry.expect("a pool").path();
+            let text = fs::read_to_string(&file).expect("a file");
+            let line = |key: &str| text.lines().find(|line| line.starts_with(key)).expect("a key").to_owned();
+            let keys = ["providers", "private-key", "ssh-port", "flavor"].map(line).join("\n");
+            let image = format!("base-image: debian-12\nsetup-script: ready.sh\nusername: jenkins\n{keys}\n");
+            fs::write(state.join("images/snapshot.yaml"), image).expect("a file");
+            fs::write(&file, text.replace("image: {glance: debian-12}", "image: snapshot")).expect("a file");
+        }
+        self.desired = load(&state, &LoadEnv::default()).expect("a sound desired state").desired;
+        self
+    }
+
     /// The binary, with nothing of our own environment.
     pub(crate) fn poolkeeper(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_poolkeeper"));

@@ -33,6 +33,7 @@ fn image(keys: &Keys<'_>, name: &str) -> Option<SnapshotImage> {
     let script_dir = keys.text("script-dir");
     let username = super::usernames(keys);
     let private_key = keys.at("private-key").and_then(|value| value.path());
+    let ssh_port = keys.at("ssh-port").and_then(|value| value.port());
     let setup_timeout = keys.duration("setup-timeout");
     let rebuild_after = keys.duration("rebuild-after");
     let keep = keys.count("keep", 1);
@@ -51,6 +52,7 @@ fn image(keys: &Keys<'_>, name: &str) -> Option<SnapshotImage> {
         scripts: Arc::new(ScriptDir::default()),
         username: username?,
         private_key: private_key?,
+        ssh_port: ssh_port?,
         setup_timeout: setup_timeout?,
         rebuild_after: rebuild_after?,
         keep: keep?,

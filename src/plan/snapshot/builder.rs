@@ -64,6 +64,7 @@ impl Builders<'_> {
             {
                 self.down(node, Because::InputsChanged)
             }
+            State::Snapshot(Stage::Saving) => Err(WaitsFor::Saving),
             State::Booting { up: Some(_) } | State::Snapshot(_) if node.server.task.is_some() => Err(WaitsFor::LaterPass),
             State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
             State::Launching => Err(WaitsFor::Boot),

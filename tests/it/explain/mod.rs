@@ -83,9 +83,9 @@ fn what_is_said_of_a_name_that_is_no_node() {
         "debug-trusty",
         "`debug-trusty` is a server in eqiad without the mark of contint: poolkeeper never touches it",
     );
-    let builder = [("poolkeeper_controller", "contint"), ("poolkeeper_role", "builder")];
-    scene.world.add_server(&PROVIDER.into(), "builder-1", &builder).expect("planted");
-    refused(&scene, "builder-1", "`builder-1` is a server in eqiad that builds an image, not a node");
+    let debug = [("poolkeeper_controller", "contint"), ("poolkeeper_role", "debug")];
+    scene.world.add_server(&PROVIDER.into(), "debug-1", &debug).expect("planted");
+    refused(&scene, "debug-1", "`debug-1` is a debug server in eqiad, not a node");
 
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
     refused(

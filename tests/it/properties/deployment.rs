@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use poolkeeper::desired::{Desired, HostKeyPolicy, HostKeys, Launcher, Pattern, UsedWhen};
+use poolkeeper::desired::{Desired, HostKeyPolicy, HostKeys, Launcher, Pattern, PoolImage, SnapshotImage, UsedWhen};
 use poolkeeper::names::{PoolName, ProviderName, TargetName};
 use poolkeeper::sandbox::Generation;
 use proptest::prelude::*;
 
-use crate::scene;
+use crate::{images, scene};
 
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one choice of a pool's file")]
@@ -25,6 +25,7 @@ pub(super) struct PoolShape {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one choice of a deployment")]
 pub(super) struct Shape {
     pub(super) generation: Generation,
     pools: Vec<PoolShape>,
@@ -36,6 +37,8 @@ pub(super) struct Shape {
     first_use: bool,
     /// One a node, of each provider.
     pub(super) floating_ips: bool,
+    /// The first pool boots from one that is built here.
+    snapshots: bool,
     /// The timer ran before anything happens.
     pub(super) filled: bool,
     /// Nova's, of every provider.
@@ -71,6 +74,7 @@ pub(super) fn any_shape() -> impl Strategy<Value = Shape> {
             launches_per_run,
             first_use,
             floating_ips,
+            snapshots: launches_per_run % 3 == 0,
             filled,
             quota,
         },
@@ -144,6 +148,11 @@ impl Shape {
             pool.target = targets.iter().rev().find(|_| shape.second_target).or(targets.first()).expect("one").clone();
             (pool.name.clone(), pool)
         }));
+        if let Some(pool) = desired.pools.values_mut().next().filter(|_| self.snapshots) {
+            let image = SnapshotImage { providers, ..images::snapshot() };
+            pool.image = PoolImage::Snapshot(image.name.clone());
+            desired.images.insert(image.name.clone(), image);
+        }
         desired
     }
 }

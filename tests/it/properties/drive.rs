@@ -192,7 +192,9 @@ impl Drive {
         }
         let Some((provider, server)) = pick(&servers, deed.node) else { return };
         let (name, id) = (server.name.clone(), server.id.clone());
-        let target = server.metadata.get(Mark::Target.key()).map(|target| TargetName::from(target.as_str())).expect("ours");
+        // A builder has none, and no agent anywhere.
+        let target = server.metadata.get(Mark::Target.key()).map(|target| TargetName::from(target.as_str()));
+        let target = target.or_else(|| self.targets().into_iter().next()).expect("one");
         let mut guarded = self.guarded.lock().expect("no panic");
         if !matches!(deed.kind, Kind::RestartController) {
             guarded.kept.remove(&name);
@@ -212,7 +214,9 @@ impl Drive {
             Kind::MonitorMark => world.mark_by_monitor(&target, &name),
             Kind::PersonMark => {
                 let keeps = self.mark_by_person(&target, &server);
-                if keeps && !in_a_run && server.status == ServerStatus::Active {
+                // A hold that ends takes it down, whoever marked it meanwhile.
+                let held = server.metadata.contains_key(Mark::Hold.key());
+                if keeps && !in_a_run && !held && server.status == ServerStatus::Active {
                     guarded.kept.insert(name);
                 }
             }
