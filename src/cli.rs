@@ -64,7 +64,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Say what is seen of a node, which rule makes its state, and what comes next
     Explain(ExplainArgs),
-    /// Bring an image's file into a cloud, or out of it
+    /// Build, list and judge snapshots; publish and save images
     #[command(subcommand)]
     Image(ImageCommand),
     /// As nodepool's: `image list`

@@ -21,6 +21,8 @@ mod holds;
 mod http;
 mod http_server;
 #[cfg(feature = "sandbox")]
+mod image_commands;
+#[cfg(feature = "sandbox")]
 mod images;
 #[cfg(feature = "sandbox")]
 mod images_fail;

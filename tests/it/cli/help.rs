@@ -7,7 +7,17 @@ pub(super) const COMMANDS: [&str; 10] =
     ["validate", "observe", "plan", "apply", "list", "status", "explain", "image", "demo", "sandbox"];
 
 /// Commands below a command.
-pub(super) const INNER: [&str; 3] = ["image publish", "image save", "image build"];
+pub(super) const INNER: [&str; 9] = [
+    "image list",
+    "image update",
+    "image delete",
+    "image pin",
+    "image unpin",
+    "image log",
+    "image publish",
+    "image save",
+    "image build",
+];
 
 #[test]
 fn every_command_has_its_help() {

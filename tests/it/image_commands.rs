@@ -1,0 +1,81 @@
+//! `image list`, `update`, `pin`, `unpin`, `delete` and `log`: the real binary on the served world.
+
+use std::process::Output;
+
+use poolkeeper::names::ImageName;
+use poolkeeper::sandbox::{Fate, ScriptFate};
+
+use crate::served::{Served, Shape};
+
+const UPDATE: [&str; 4] = ["image", "update", "snapshot", "--wait"];
+
+fn served() -> Served {
+    Served::new(Shape { providers: 1, targets: 1, pools: 1, min_ready: 1 }).with_snapshot()
+}
+
+/// Exit code and all that was said.
+fn said(served: &Served, arguments: &[&str]) -> (i32, String) {
+    let Output { status, stdout, stderr } = served.poolkeeper(arguments).output().expect("the binary");
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    (status.code().expect("no signal"), text)
+}
+
+/// Name and state of each snapshot, newest first.
+fn listed(served: &Served) -> Vec<(String, String)> {
+    let rows: serde_json::Value =
+        serde_json::from_str(&served.done(&["image", "list", "--format", "json"], "a list")).expect("JSON");
+    let text = |row: &serde_json::Value, key: &str| row.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    rows.as_array().expect("a list").iter().map(|row| (text(row, "snapshot"), text(row, "state"))).collect()
+}
+
+fn states(served: &Served) -> Vec<String> {
+    listed(served).into_iter().map(|(_, state)| state).collect()
+}
+
+#[test]
+fn a_snapshot_is_built_pinned_called_bad_and_gone_back_from() {
+    let served = served();
+    assert!(served.done(&["image", "list"], "nothing yet").starts_with("no snapshots\n"));
+    let built = served.done(&UPDATE, "the first");
+    assert!(built.contains("nodes boot from it now"), "{built}");
+    assert_eq!(states(&served), ["current"]);
+    assert_eq!(served.servers("cloud-0").len(), 0, "an update makes no node, and leaves no builder");
+    served.done(&["image-update", "cloud-0", "snapshot"], "nodepool's words");
+    assert_eq!(states(&served), ["current", "previous"]);
+    let names: Vec<String> = listed(&served).into_iter().map(|(name, _)| name).collect();
+
+    let pinned = served.done(&["image", "pin", &names[0]], "pin");
+    assert!(pinned.contains("pinned: nothing deletes it until it is unpinned"), "{pinned}");
+    assert!(served.done(&["image", "pin", &names[0]], "again").contains("it is pinned already"));
+    assert!(served.done(&["image-list"], "nodepool's words").contains("current, pinned"));
+    let (code, text) = said(&served, &["image", "delete", &names[0]]);
+    assert!(code == 5 && text.contains("is pinned") && text.contains("unpin"), "{code}: {text}");
+    served.done(&["image", "unpin", &names[0]], "unpin");
+
+    let bad = served.done(&["image", "delete", &names[0]], "delete");
+    assert!(bad.contains(&format!("nodes boot from {} now", names[1])), "{bad}");
+    assert_eq!(states(&served), ["bad", "current"]);
+    let gone = served.done(&["image", "delete", "--now", &names[0]], "at once");
+    assert!(gone.contains("called bad by a person"), "{gone}");
+    assert_eq!(listed(&served), [(names[1].clone(), "current".to_owned())]);
+    let (code, text) = said(&served, &["image", "delete", "no-such"]);
+    assert!(code == 2 && text.contains("`no-such` is no snapshot of ours"), "{code}: {text}");
+}
+
+#[test]
+fn a_build_that_fails_says_the_end_of_its_log_and_image_log_says_all_of_it() {
+    let served = served();
+    let lines: Vec<String> = (1..=60).map(|line| format!("line {line}")).collect();
+    let output = lines.join("\n") + "\n";
+    let fate = Fate { script: ScriptFate::Exits { status: 100, output }, ..Fate::default() };
+    served.world.image_fate(&ImageName::from("snapshot"), fate);
+    let (code, text) = said(&served, &UPDATE);
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("no new snapshot of snapshot in cloud-0\n  line 11\n"), "the last 50 lines: {text}");
+    assert!(text.ends_with("  line 60\n"), "{text}");
+    let log = served.done(&["image", "log", "snapshot"], "the whole log");
+    assert!(log.starts_with("line 1\nline 2\n") && log.ends_with("line 60\n"), "{log}");
+    assert_eq!(states(&served), [""; 0], "nothing is left in Glance");
+    let (code, text) = said(&served, &["image", "log", "snapshots"]);
+    assert!(code == 2 && text.contains("`snapshots` is no image of the desired state (there are: snapshot)"), "{code}: {text}");
+}
