@@ -227,7 +227,10 @@ pub fn network(seen: &[Network], wanted: &str) -> Result<NetworkId, WaitsFor> {
 
 /// Names that any list shows, servers' and agents', and those this run gave out.
 fn taken_names(observed: &Observed) -> BTreeSet<NodeName> {
-    let servers = observed.lists.providers.values().flatten().flat_map(|list| &list.servers).map(|server| server.name.as_str());
+    let providers = || observed.lists.providers.values().flatten();
+    let servers = providers().flat_map(|list| &list.servers).map(|server| server.name.as_str());
+    // A snapshot has its builder's name, and outlives it.
+    let images = providers().flat_map(|list| &list.images).map(|image| image.name.as_str());
     let agents = observed.lists.targets.values().flatten().flat_map(|list| &list.computers).map(|agent| agent.name.as_str());
-    servers.chain(agents).map(NodeName::from).chain(observed.this_run.names.iter().cloned()).collect()
+    servers.chain(images).chain(agents).map(NodeName::from).chain(observed.this_run.names.iter().cloned()).collect()
 }

@@ -1,17 +1,17 @@
 //! `image update`: a snapshot is built now, whatever its age; `--wait` until nodes boot from it, or its build failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{At, log};
-use crate::desired::{Desired, SnapshotImage};
+use crate::desired::SnapshotImage;
 use crate::execute::ChainResult;
 use crate::exit;
-use crate::names::ProviderName;
+use crate::names::{ImageId, ProviderName};
 use crate::observed::{Gap, Observed, ThisRun};
 use crate::plan::snapshot::Snapshots;
 use crate::plan::{Chain, Plan};
@@ -47,6 +47,7 @@ pub fn update(
         None => image.providers.clone(),
     };
     let update: BTreeSet<_> = providers.iter().map(|provider| (image.name.clone(), provider.clone())).collect();
+    let (_, before) = if wanted.wait { current(at, image) } else { Default::default() };
     // Without --wait one pass begins it, and the timer goes on.
     let deadline = (!wanted.wait).then_some(SignedDuration::ZERO);
     let options = Options { deadline, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
@@ -61,9 +62,9 @@ pub fn update(
         let begun = summary.failed == 0;
         return Ok(if begun { exit::DONE } else { exit::SOME_FAILED });
     }
-    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
-    let unbuilt: Vec<&ProviderName> =
-        providers.iter().filter(|provider| !is_new(image, provider, at.desired, &observed, began)).collect();
+    let (observed, after) = current(at, image);
+    let is_new = |provider: &ProviderName| after.get(provider).is_some_and(|id| before.get(provider) != Some(id));
+    let unbuilt: Vec<&ProviderName> = providers.iter().filter(|provider| !is_new(provider)).collect();
     for provider in &unbuilt {
         writeln!(out, "no new snapshot of {} in {provider}", image.name)?;
         match log::of_newest(image, Some(provider), at, &observed) {
@@ -75,11 +76,13 @@ pub fn update(
     Ok(if unbuilt.is_empty() { exit::DONE } else { exit::SOME_FAILED })
 }
 
-/// Its newest good snapshot was made since then. Glance's clock is not ours: one that was made a moment before is meant, too.
-fn is_new(image: &SnapshotImage, provider: &ProviderName, desired: &Desired, observed: &Observed, began: Timestamp) -> bool {
-    const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
-    let newest = Snapshots::of(desired, observed).newest_good(&image.name, provider).map(|image| image.created);
-    newest.is_some_and(|created| created.checked_add(CLOCKS).is_ok_and(|created| created >= began))
+/// What nodes boot from, in each provider that was seen.
+fn current(at: At<'_>, image: &SnapshotImage) -> (Observed, BTreeMap<ProviderName, ImageId>) {
+    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let snapshots = Snapshots::of(at.desired, &observed);
+    let newest = |provider: &ProviderName| Some((provider.clone(), snapshots.newest_good(&image.name, provider)?.id.clone()));
+    let newest = image.providers.iter().filter_map(newest).collect();
+    (observed, newest)
 }
 
 fn tail(text: &str) -> String {
