@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 
 use crate::observed::Gap;
-use crate::plan::{Action, Chain, Plan, Stale, still_holds};
+use crate::plan::{Action, Chain, Stale, still_holds};
 use crate::world::{ActError, ActErrorKind, Done, World};
 
 /// How many chains are carried out at one time. Each waits for one service most of its time; more would only queue up in
@@ -82,14 +82,14 @@ impl std::fmt::Debug for Surroundings<'_> {
     }
 }
 
-/// Carries out every chain, in the plan's order as workers come free. Results in the plan's order.
-pub fn execute(plan: &Plan, around: Surroundings<'_>) -> Vec<ChainResult> {
+/// Carries out every chain, in their order as workers come free. Results in the same order.
+pub fn execute(chains: &[Chain], around: Surroundings<'_>) -> Vec<ChainResult> {
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(plan.chains.len()));
+    let results = Mutex::new(Vec::with_capacity(chains.len()));
     let work = || {
         while let Some((at, chain)) = {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            plan.chains.get(at).map(|chain| (at, chain))
+            chains.get(at).map(|chain| (at, chain))
         } {
             let result = ChainResult { chain: at, steps: carry_out(chain, around) };
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -98,7 +98,7 @@ pub fn execute(plan: &Plan, around: Surroundings<'_>) -> Vec<ChainResult> {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..WIDTH.min(plan.chains.len()) {
+        for _ in 1..WIDTH.min(chains.len()) {
             scope.spawn(work);
         }
         work();

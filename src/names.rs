@@ -101,6 +101,11 @@ impl fmt::Display for Purpose {
     }
 }
 
+/// What OpenStack's ids look like.
+pub fn is_uuid(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
 /// The first 8 characters of an id, as screens show it.
 pub fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::live::openstack::Data;
-use crate::names::{ControllerId, ImageId};
+use crate::names::ControllerId;
 use crate::observed::Image;
 
 /// The deployment that is publishing: on its images from the first call on, so that a half-made one is found again.
@@ -163,11 +163,6 @@ pub fn replaced<'a>(images: &'a [Image], name: &str, new: &Image) -> Vec<&'a Ima
 pub fn old_name(name: &str, now: Timestamp, nth: u32) -> String {
     let date = now.strftime("%Y%m%d");
     if nth < 2 { format!("{name}_old_{date}") } else { format!("{name}_old_{date}-{nth}") }
-}
-
-/// An image's id in a sentence.
-pub fn shown(id: &ImageId) -> &str {
-    crate::names::short(id.as_str())
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ pub fn run(
             continue;
         }
         let watch = |chain: &Chain, result: &ChainResult| audience.chain(chain, result);
-        let results = execute(&plan, Surroundings { world, clock: outside.clock, stop: &stop, watch: &watch });
+        let results = execute(&plan.chains, Surroundings { world, clock: outside.clock, stop: &stop, watch: &watch });
         drop(lock);
         summary.count(&plan, &results);
         remember(&mut this_run, &plan, &results);

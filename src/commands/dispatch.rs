@@ -79,10 +79,12 @@ pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
 
 fn images(command: &ImageCommand, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
     let (mut out, mut talk) = (io::stdout(), io::stderr());
-    let live = live(desired, settings, Timing::default());
-    let at = image::At { desired, live: &live, lively: settings.lively };
+    let with = |work: &mut dyn FnMut(image::At<'_>) -> anyhow::Result<u8>| {
+        let live = live(desired, settings, Timing::default());
+        work(image::At { desired, live: &live, lively: settings.lively })
+    };
     match command {
-        ImageCommand::List(args) => image::list::list(args.format, settings, at, &mut out, &mut talk),
+        ImageCommand::List(args) => with(&mut |at| image::list::list(args.format, settings, at, &mut out, &mut talk)),
         ImageCommand::Update(args) => {
             let (image, provider) = (args.image.as_str(), args.provider.as_deref());
             let wanted = image::update::Wanted { image, provider, wait: args.wait, lock_timeout: args.lock_timeout };
@@ -91,10 +93,12 @@ fn images(command: &ImageCommand, settings: &Settings, desired: &Desired) -> any
         ImageCommand::Delete(args) => changed(&args.which, image::change::Change::Delete { now: args.now }, settings, desired),
         ImageCommand::Pin(args) => changed(args, image::change::Change::Pin, settings, desired),
         ImageCommand::Unpin(args) => changed(args, image::change::Change::Unpin, settings, desired),
-        ImageCommand::Log(args) => image::log::log(&args.image, args.provider.as_deref(), at, &mut out),
-        ImageCommand::Publish(args) => image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out),
-        ImageCommand::Save(args) => image::save::save(args, at, &mut out),
-        ImageCommand::Build(args) => image::build::build(args, &settings.desired_state, at, &mut out),
+        ImageCommand::Log(args) => with(&mut |at| image::log::log(&args.image, args.provider.as_deref(), at, &mut out)),
+        ImageCommand::Publish(args) => {
+            with(&mut |at| image::publish::publish(&args.file, &args.name, &args.upload, at, &mut out))
+        }
+        ImageCommand::Save(args) => with(&mut |at| image::save::save(args, at, &mut out)),
+        ImageCommand::Build(args) => with(&mut |at| image::build::build(args, &settings.desired_state, at, &mut out)),
     }
 }
 

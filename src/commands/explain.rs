@@ -11,7 +11,7 @@ use crate::desired::Desired;
 use crate::exit::{self, Usage};
 use crate::node::{Node, State, join};
 use crate::observe::answer_further;
-use crate::observed::{Ask, Observed, ServerStatus, ThisRun};
+use crate::observed::{Ask, Observed, ServerStatus};
 use crate::plan::asks;
 use crate::plan::plan;
 use crate::report::explain::{Sources, explain, explain_agent};
@@ -28,7 +28,7 @@ pub fn show(
     style: Style,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let listed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let listed = Observed::of_lists(world.lists(desired));
     // First by the lists alone: nothing is asked for a name that nobody has.
     let asks = match find(&args.node, desired, &listed, &join(desired, &listed, clock())) {
         Ok(Found::Node(node)) => further_asks(desired, node),

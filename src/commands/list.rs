@@ -8,7 +8,7 @@ use crate::cli::{Format, ListArgs};
 use crate::desired::Desired;
 use crate::exit;
 use crate::node::join;
-use crate::observed::{Observed, ThisRun};
+use crate::observed::Observed;
 use crate::report::gaps::gaps_text;
 use crate::report::list::{rows, text};
 use crate::settings::{Settings, now};
@@ -22,7 +22,7 @@ pub fn list(
     out: &mut dyn Write,
     talk: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let observed = Observed::of_lists(world.lists(desired));
     let gaps: Vec<_> = observed.gaps().cloned().collect();
     talk.write_all(gaps_text(&gaps, settings.talk).as_bytes())?;
     let at = now();

@@ -63,6 +63,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Round one alone, of a run that has just begun.
+    pub fn of_lists(lists: Lists) -> Self {
+        Self { lists, ..Self::default() }
+    }
+
     /// The answer to an ask, or none when it was not asked or is a gap.
     pub fn answer(&self, ask: &Ask) -> Option<&Answer> {
         let at = self.answers.binary_search_by(|(asked, _)| asked.cmp(ask)).ok()?;

@@ -10,12 +10,12 @@ use super::snapshot::Snapshots;
 use crate::desired::PoolImage;
 use crate::names::{ImageId, ProviderName, Purpose, ServerId};
 use crate::node::{Joined, Node, State};
-use crate::observed::{AgentMark, Role, ThisRun};
+use crate::observed::{AgentMark, Role, Server, ThisRun};
 
 /// The first wait: long enough for a passing fault of the cloud, short enough that a person who mends it sees the next try.
 const FIRST: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait: a pool that is mended at night fills within half an hour by itself.
-pub const LONGEST: SignedDuration = SignedDuration::from_mins(30);
+const LONGEST: SignedDuration = SignedDuration::from_mins(30);
 
 /// What failed machines were made for, where, and, for a pool that boots from snapshots, from which one.
 pub type Key = (Purpose, ProviderName, Option<ImageId>);
@@ -53,6 +53,22 @@ impl BackOff {
         } else {
             WaitsFor::BackOff { until, attempt, why }
         }
+    }
+}
+
+impl BackOff {
+    /// What a failed machine is kept for; none: it goes. `due`: another is wanted as soon as it may be.
+    pub fn keeps(&self, server: &Server, due: bool, now: Timestamp) -> Option<WaitsFor> {
+        if self.kept != server.id || self.over {
+            return None;
+        }
+        if self.trying > 0 || due {
+            return Some(self.waits(0, now));
+        }
+        // No try is due, and perhaps never will be: a pool has all it wants, from another provider. Past the longest back-off
+        // the machine is no mark any more, only a slot that is taken.
+        let until = server.created.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
+        (now < until).then(|| WaitsFor::BackOff { until, attempt: self.attempt, why: self.why.clone() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::{BackOff, BackOffs, LONGEST, key_of};
+use super::backoff::{BackOffs, key_of};
 use super::drift::Drifted;
 use super::floating;
 use super::prepare::next_step;
@@ -110,17 +110,10 @@ impl Steps<'_> {
     }
 
     fn kept_for(&self, node: &Node<'_>) -> Option<WaitsFor> {
-        let back_off = self.back_offs.get(&key_of(node)?).filter(|back_off| back_off.kept == node.server.id && !back_off.over)?;
+        let back_off = self.back_offs.get(&key_of(node)?)?;
         // A pool that is gone or wants nothing needs no back-off.
         let pool = node.pool.filter(|pool| pool.min_ready > 0)?;
-        if back_off.trying > 0 || self.short.contains(&pool.name) {
-            return Some(back_off.waits(0, self.sight.now));
-        }
-        // No try is due, and perhaps never will be: the pool has all it wants, from another provider. Past the longest
-        // back-off the machine is no mark any more, only a slot that is taken.
-        let until = node.server.created.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
-        let BackOff { attempt, why, .. } = back_off.clone();
-        (self.sight.now < until).then_some(WaitsFor::BackOff { until, attempt, why })
+        back_off.keeps(node.server, self.short.contains(&pool.name), self.sight.now)
     }
 
     fn ready(&self, node: &Node<'_>) -> Step {

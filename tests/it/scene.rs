@@ -115,7 +115,7 @@ impl Scene {
     pub(crate) fn carry_out(&self, plan: &Plan) -> Vec<ChainResult> {
         let clock = || self.world.now();
         let around = Surroundings { world: &self.world, clock: &clock, stop: &|| false, watch: &|_, _| () };
-        execute(plan, around)
+        execute(&plan.chains, around)
     }
 
     pub(crate) fn servers(&self) -> Vec<Server> {

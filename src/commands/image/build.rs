@@ -11,27 +11,23 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use super::publish::publish;
-use super::{At, Undone, size};
+use super::{At, Undone, image_named, size};
 use crate::cli::{BuildArgs, UploadArgs};
-use crate::desired::{ScriptDir, near};
+use crate::desired::ScriptDir;
 use crate::exit::{self, Usage};
-use crate::names::ImageName;
+use crate::names::is_uuid;
 use crate::settings::now;
 
 /// diskimage-builder's own program, wherever PATH has it.
 const PROGRAM: &str = "disk-image-create";
 
 pub fn build(args: &BuildArgs, desired_state: &Path, at: At<'_>, out: &mut dyn io::Write) -> anyhow::Result<u8> {
-    let images = &at.desired.images;
-    let Some(image) = images.get(args.name.as_str()) else {
-        let near = near(&args.name, images.keys().map(ImageName::as_str)).map(|near| format!("; did you mean `{near}`?"));
-        bail!(Usage(format!("{}: there is no such image in the desired state{}", args.name, near.unwrap_or_default())));
-    };
+    let image = image_named(at.desired, &args.name)?;
     let Some(disk) = &image.diskimage else {
         bail!(Usage(format!("images/{}.yaml has no `diskimage`: nothing says what to make its base image from", image.name)));
     };
     let name = &image.base_image;
-    if is_id(name) {
+    if is_uuid(name) {
         bail!(Usage(format!("images/{}.yaml has an id for its `base-image`: give it a name to publish by", image.name)));
     }
     let elements = desired_state.join("elements");
@@ -57,11 +53,6 @@ pub fn build(args: &BuildArgs, desired_state: &Path, at: At<'_>, out: &mut dyn i
         publish(&file, name, &upload, at, out)?;
     }
     Ok(exit::DONE)
-}
-
-/// A UUID.
-fn is_id(text: &str) -> bool {
-    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// What an image is made from.

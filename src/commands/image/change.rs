@@ -13,9 +13,10 @@ use crate::exit::{self, Usage};
 use crate::names::{ImageName, NodeName, ProviderName};
 use crate::node::join;
 use crate::observed::marks::dated;
-use crate::observed::{Image, ImageMark, Observed, ThisRun};
+use crate::observed::{Image, ImageMark, Observed};
+use crate::plan::snapshot::Snapshots;
 use crate::plan::snapshot::keep::{boots_from, sealed};
-use crate::plan::{Act, Action, Because, Chain, Expects, Plan, Subject, Verb, plan};
+use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, Subject, Verb};
 use crate::report::progress::chain_lines;
 use crate::run::{Outside, lock_within, sleep};
 use crate::settings::{Settings, now};
@@ -51,18 +52,16 @@ pub fn change(
     let stopped = AtomicBool::new(false);
     let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
     let _lock = lock_within(&at.desired.controller.lock_file, lock_timeout, outside)?;
-    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let observed = Observed::of_lists(at.live.lists(at.desired));
     let found = find(wanted, at, &observed)?;
     if let Some(already) = already(change, found.snapshot) {
         writeln!(out, "{}: {already}", found.snapshot.name)?;
         return Ok(exit::DONE);
     }
-    let chain = chain(change, &found, at, &observed)?;
-    let seen = plan(at.desired, &observed, now());
-    let plan = Plan { chains: vec![chain], ..seen };
-    let results = execute(&plan, Surroundings { world: at.live, clock: &now, stop: &|| false, watch: &|_, _| () });
+    let chains = [chain(change, &found, at, &observed)?];
+    let results = execute(&chains, Surroundings { world: at.live, clock: &now, stop: &|| false, watch: &|_, _| () });
     let mut failed = false;
-    for (chain, result) in plan.chains.iter().zip(&results) {
+    for (chain, result) in chains.iter().zip(&results) {
         out.write_all(chain_lines(chain, result, settings.style).as_bytes())?;
         failed |= !result.all_done(chain);
     }
@@ -121,7 +120,7 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
     let (verb, because, actions) = match change {
         Change::Pin | Change::Unpin => {
             let protected = change == Change::Pin;
-            let expects = crate::plan::ImageExpects { protected: Some(!protected), ..expected() };
+            let expects = ImageExpects { protected: Some(!protected), ..expected() };
             let act = Act::ProtectImage { provider, image, protected };
             (Verb::Mark, if protected { Because::Pinned } else { Because::Unpinned }, vec![(act, expects)])
         }
@@ -129,7 +128,7 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
             if snapshot.protected {
                 bail!(Undone::new(format!("{} is pinned", snapshot.name), "`poolkeeper image unpin` it first"));
             }
-            let expects = || crate::plan::ImageExpects { protected: Some(false), ..expected() };
+            let expects = || ImageExpects { protected: Some(false), ..expected() };
             let bad = BTreeMap::from([(ImageMark::Bad, dated(now(), "by hand"))]);
             let mut acts = vec![(Act::MarkImage { provider: provider.clone(), image: image.clone(), marks: bad }, expects())];
             if at_once {
@@ -152,7 +151,7 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
 
 /// What nodes boot from after that.
 fn after(found: &Found<'_>, at: At<'_>, observed: &Observed) -> String {
-    let snapshots = crate::plan::snapshot::Snapshots::of(at.desired, observed);
+    let snapshots = Snapshots::of(at.desired, observed);
     let next = snapshots.good(&found.image, found.provider).find(|image| image.id != found.snapshot.id);
     match next {
         Some(next) => format!("nodes boot from {} now; the same inputs are built again after rebuild-after", next.name),

@@ -8,7 +8,7 @@ use super::At;
 use crate::cli::Format;
 use crate::exit;
 use crate::node::join;
-use crate::observed::{Observed, ThisRun};
+use crate::observed::Observed;
 use crate::plan::plan;
 use crate::report::gaps::gaps_text;
 use crate::report::image_list::{rows, text};
@@ -16,7 +16,7 @@ use crate::settings::{Settings, now};
 use crate::world::World as _;
 
 pub fn list(format: Format, settings: &Settings, at: At<'_>, out: &mut dyn Write, talk: &mut dyn Write) -> anyhow::Result<u8> {
-    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let observed = Observed::of_lists(at.live.lists(at.desired));
     let gaps: Vec<_> = observed.gaps().cloned().collect();
     talk.write_all(gaps_text(&gaps, settings.talk).as_bytes())?;
     let when = now();

@@ -4,31 +4,23 @@ use std::io::Write;
 
 use anyhow::bail;
 
-use super::{At, Undone};
+use super::{At, Undone, image_named};
 use crate::desired::SnapshotImage;
-use crate::exit::{self, Usage};
+use crate::exit;
 use crate::names::ProviderName;
 use crate::node::{Node, join};
-use crate::observed::{Answer, Ask, Observed, ThisRun};
+use crate::observed::{Answer, Ask, Observed};
 use crate::plan::asks::machine;
 use crate::settings::now;
 use crate::world::World as _;
 
 pub fn log(image: &str, provider: Option<&str>, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let wanted = image_named(at, image)?;
+    let wanted = image_named(at.desired, image)?;
     let named = provider.map(|_| super::provider(at.desired, provider)).transpose()?;
-    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let observed = Observed::of_lists(at.live.lists(at.desired));
     let text = of_newest(wanted, named.as_ref(), at, &observed)?;
     out.write_all(text.as_bytes())?;
     Ok(exit::DONE)
-}
-
-pub(super) fn image_named<'a>(at: At<'a>, name: &str) -> Result<&'a SnapshotImage, Usage> {
-    let known = || at.desired.images.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    at.desired.images.get(name).ok_or_else(|| {
-        let there = if at.desired.images.is_empty() { "there is no images/ in the desired state".to_owned() } else { known() };
-        Usage(format!("`{name}` is no image of the desired state (there are: {there})"))
-    })
 }
 
 /// The log of the image's newest builder, whatever became of it.

@@ -8,10 +8,10 @@ pub mod publish;
 pub mod save;
 pub mod update;
 
-use crate::desired::{Desired, near};
+use crate::desired::{Desired, SnapshotImage, near};
 use crate::exit::Usage;
 use crate::live::Live;
-use crate::names::ProviderName;
+use crate::names::{ImageName, ProviderName};
 use crate::observed::Gap;
 use crate::world::ActError;
 
@@ -80,6 +80,16 @@ fn provider(desired: &Desired, named: Option<&str>) -> Result<ProviderName, Usag
         (None, 1) => all().next().cloned().ok_or_else(|| Usage("there is no provider".to_owned())),
         (None, _) => Err(Usage(format!("there are several providers ({}): give one with --provider", known()))),
     }
+}
+
+/// An image of the desired state.
+fn image_named<'a>(desired: &'a Desired, name: &str) -> Result<&'a SnapshotImage, Usage> {
+    let all = || desired.images.keys().map(ImageName::as_str);
+    desired.images.get(name).ok_or_else(|| {
+        let known = if desired.images.is_empty() { "none".to_owned() } else { all().collect::<Vec<_>>().join(", ") };
+        let near = near(name, all()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        Usage(format!("`{name}` is no image of the desired state (there are: {known}){near}"))
+    })
 }
 
 /// `1.5 GiB (1610612736 bytes)`.

@@ -1,5 +1,6 @@
 //! `image publish`: a file becomes the image of a name. Cut off anywhere, the same call again finishes or begins anew.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -14,12 +15,10 @@ use crate::exit::{self, Usage};
 use crate::live::http::Stream;
 use crate::live::openstack::{Cloud, NewImage};
 use crate::lock::{LockError, try_lock};
-use crate::names::ProviderName;
+use crate::names::{ProviderName, short};
 use crate::observed::Image;
 use crate::plan::{Act, Action, Expects, ImageExpects, still_holds};
-use crate::publish::{
-    self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, old_name, replaced, shown,
-};
+use crate::publish::{self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, old_name, replaced};
 use crate::report::spinner::Transfer;
 use crate::run::{Outside, lock_within, sleep};
 use crate::settings::now;
@@ -43,7 +42,7 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     let same = job.same(&images)?;
     for half_made in left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())) {
         cloud.delete_image(&half_made.id).map_err(Undone::from)?;
-        writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, shown(&half_made.id))?;
+        writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, short(half_made.id.as_str()))?;
     }
     if let Some(same) = same {
         writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
@@ -188,7 +187,7 @@ impl Job<'_> {
         for old in replaced(&images, self.name, image) {
             let name = self.free_name()?;
             self.rename(old, &name)?;
-            writeln!(out, "renamed   the old {} ({}) to {name}", self.name, shown(&old.id))?;
+            writeln!(out, "renamed   the old {} ({}) to {name}", self.name, short(old.id.as_str()))?;
         }
         self.rename(image, self.name)?;
         Ok(())
@@ -198,7 +197,7 @@ impl Job<'_> {
     fn free_name(&self) -> anyhow::Result<String> {
         for nth in 1..100 {
             let name = old_name(self.name, now(), nth);
-            let taken = self.cloud.images_of(&name, (PUBLISH, "nobody")).map_err(Undone::from)?;
+            let taken = self.cloud.images_named(&name).map_err(Undone::from)?;
             if taken.is_empty() {
                 return Ok(name);
             }
@@ -215,14 +214,14 @@ impl Job<'_> {
             name: Some(image.name.clone()),
             status: Some("active".to_owned()),
             protected: None,
-            marks: std::collections::BTreeMap::new(),
+            marks: BTreeMap::new(),
         };
         let act = Act::RenameImage { provider: self.provider.clone(), image: image.id.clone(), name: name.to_owned() };
         let action = Action { act, expects: Expects { image: Some(expects), ..Expects::default() } };
         if let Some(object) = action.expects.object() {
             let fresh = self.at.live.read(&object).map_err(Undone::from)?;
             still_holds(&action.expects, &fresh).map_err(|stale| {
-                Undone::new(format!("{} ({}) is not renamed: {stale}", image.name, shown(&image.id)), "publish it again")
+                Undone::new(format!("{} ({}) is not renamed: {stale}", image.name, short(image.id.as_str())), "publish it again")
             })?;
         }
         self.at.live.act(&action.act).map_err(Undone::from)?;

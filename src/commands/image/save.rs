@@ -11,7 +11,7 @@ use crate::cli::SaveArgs;
 use crate::exit::{self, Usage};
 use crate::lock::try_lock;
 use crate::observed::image::newest;
-use crate::publish::{Hasher, PUBLISH};
+use crate::publish::Hasher;
 use crate::report::spinner::Transfer;
 
 pub fn save(args: &SaveArgs, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<u8> {
@@ -21,7 +21,7 @@ pub fn save(args: &SaveArgs, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<
     if there() {
         bail!(Usage(format!("{} is there already; --force replaces it", args.file.display())));
     }
-    let images = cloud.images_of(&args.name, (PUBLISH, "nobody")).map_err(Undone::from)?;
+    let images = cloud.images_named(&args.name).map_err(Undone::from)?;
     let Some(image) = newest(&images, &args.name) else {
         let others = if images.is_empty() { "no image of that name or id" } else { "no active image of that name or id" };
         bail!(Undone::new(format!("{}: {others} in {provider}", args.name), "`openstack image list` shows what is there"));

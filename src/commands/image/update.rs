@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 
-use super::{At, log};
+use super::{At, image_named, log};
 use crate::desired::SnapshotImage;
 use crate::execute::ChainResult;
 use crate::exit;
 use crate::names::{ImageId, ProviderName};
-use crate::observed::{Gap, Observed, ThisRun};
+use crate::observed::{Gap, Observed};
 use crate::plan::snapshot::Snapshots;
 use crate::plan::{Chain, Plan};
 use crate::report::gaps::{gaps_text, is_same};
@@ -41,7 +41,7 @@ pub fn update(
     stopped: &AtomicBool,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let image = log::image_named(at, wanted.image)?;
+    let image = image_named(at.desired, wanted.image)?;
     let providers = match wanted.provider {
         Some(_) => vec![super::provider(at.desired, wanted.provider)?],
         None => image.providers.clone(),
@@ -78,7 +78,7 @@ pub fn update(
 
 /// What nodes boot from, in each provider that was seen.
 fn current(at: At<'_>, image: &SnapshotImage) -> (Observed, BTreeMap<ProviderName, ImageId>) {
-    let observed = Observed { lists: at.live.lists(at.desired), answers: Vec::new(), this_run: ThisRun::default() };
+    let observed = Observed::of_lists(at.live.lists(at.desired));
     let snapshots = Snapshots::of(at.desired, &observed);
     let newest = |provider: &ProviderName| Some((provider.clone(), snapshots.newest_good(&image.name, provider)?.id.clone()));
     let newest = image.providers.iter().filter_map(newest).collect();

@@ -11,7 +11,7 @@ use super::fault::{self, CallError};
 use super::nova_json::time;
 use super::service::Session;
 use crate::live::http::{Method, Request, Response};
-use crate::names::{ControllerId, ImageId};
+use crate::names::{ControllerId, ImageId, is_uuid};
 use crate::observed::{Image, ImageMark};
 use crate::world::Done;
 
@@ -88,11 +88,6 @@ fn named_filters(names: &[&str]) -> Vec<String> {
 
 fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-fn is_uuid(text: &str) -> bool {
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn list(session: &Session, filter: &str) -> Result<Vec<Image>, CallError> {

@@ -41,7 +41,12 @@ pub struct Data {
 }
 
 impl Cloud {
-    /// Images of this name, whoever's, and those that carry this property.
+    /// Images of this name or id, whoever's.
+    pub fn images_named(&self, name: &str) -> Result<Vec<Image>, Gap> {
+        glance::named(self.session(), name).map_err(|error| self.gap(error))
+    }
+
+    /// Those, and the ones that carry this property.
     pub fn images_of(&self, name: &str, (key, value): (&str, &str)) -> Result<Vec<Image>, Gap> {
         let images = || {
             let mut images = glance::named(self.session(), name)?;

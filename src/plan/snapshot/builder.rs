@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use super::keep::{delete_unsealed, sealed};
 use crate::desired::units::since;
 use crate::desired::{Clean, SnapshotImage};
-use crate::names::{ImageId, ServerId};
+use crate::names::{ImageId, ImageName, ProviderName, ServerId};
 use crate::node::{FailedWhy, KeptWhy, Node, Stage, State};
-use crate::observed::{Hold, HostKey, ImageMark, Mark, ServerStatus, marks};
-use crate::plan::backoff::{BackOff, BackOffs, LONGEST, key_of};
+use crate::observed::{Hold, HostKey, Image, ImageMark, Mark, ServerStatus, marks};
+use crate::plan::backoff::{BackOffs, key_of};
 use crate::plan::prepare::{Run, Up};
 use crate::plan::retire::{Sight, facts, removal};
 use crate::plan::steps::{deletion, not_refused};
@@ -34,7 +34,7 @@ pub struct Builders<'s> {
     /// Kept failed builders whose room the next try needs.
     pub in_the_way: &'s BTreeSet<ServerId>,
     /// Images that are due.
-    pub due: &'s BTreeSet<(crate::names::ImageName, crate::names::ProviderName)>,
+    pub due: &'s BTreeSet<(ImageName, ProviderName)>,
 }
 
 type Step = Result<Option<Chain>, WaitsFor>;
@@ -98,7 +98,7 @@ impl Builders<'_> {
                 if told.is_some_and(|at| since(*at, self.sight.now) < SHUTDOWN) {
                     return Err(WaitsFor::Off);
                 }
-                step(node, UpStep::TurnOff, self.turn_off(node, node.marks.hostkey.as_ref()).map(|action| vec![action]))
+                step(node, UpStep::TurnOff, self.turn_off(node).map(|action| vec![action]))
             }
             Stage::Off => match this_run.saved.get(&node.server.id) {
                 Some(at) if since(*at, self.sight.now) < UNLISTED => Err(WaitsFor::Saving),
@@ -128,13 +128,13 @@ impl Builders<'_> {
         let up = self.up(node)?;
         let mark = BTreeMap::from([(Mark::Built, marks::seconds(self.sight.now).to_string())]);
         let expects = up.expects(&[(Mark::Hostkey, MarkExpects::Present), (Mark::Built, MarkExpects::Absent)], None);
-        Some(vec![up.set_marks(mark, expects), self.turn_off(node, node.marks.hostkey.as_ref())?])
+        Some(vec![up.set_marks(mark, expects), self.turn_off(node)?])
     }
 
-    fn turn_off(&self, node: &Node<'_>, pinned: Option<&HostKey>) -> Option<Action> {
+    fn turn_off(&self, node: &Node<'_>) -> Option<Action> {
         let up = self.up(node)?;
         let clean: Vec<Clean> = node.image?.clean.clone();
-        let act = Act::TurnOff(Box::new(TurnOff { machine: up.machine(pinned?.clone())?, clean }));
+        let act = Act::TurnOff(Box::new(TurnOff { machine: up.machine(node.marks.hostkey.clone()?)?, clean }));
         let marks = [(Mark::Hostkey, MarkExpects::Present), (Mark::Built, MarkExpects::Present)];
         Some(Action { act, expects: up.expects(&marks, None) })
     }
@@ -197,9 +197,8 @@ impl Builders<'_> {
     /// With what Glance has of it that is not sealed: that would be nobody's once its builder is gone.
     fn down(&self, node: &Node<'_>, because: Because) -> Step {
         let mut chain = removal(self.sight, node, because)?;
-        let unsealed = node.snapshots.iter().filter(|image| image.mark(ImageMark::Itself).is_none());
         let mut deletions: Vec<Action> = Vec::new();
-        for image in unsealed {
+        for image in unsealed(node) {
             if image.protected {
                 return Err(WaitsFor::Person(format!("its image {} is protected in Glance", image.name)));
             }
@@ -234,9 +233,9 @@ impl Builders<'_> {
         let written = node.marks.failed.is_some() || !actions.is_empty();
         // That its image never became active stands in the times alone; all else is to be written before that image is gone.
         let lasts = written || matches!(node.state, State::Failed(FailedWhy::NotSaved { .. }));
-        let unsealed = node.snapshots.iter().filter(|image| image.mark(ImageMark::Itself).is_none() && !image.protected);
+        let going = unsealed(node).filter(|image| lasts && !image.protected);
         let controller = &self.sight.desired.controller.id;
-        actions.extend(unsealed.filter(|_| lasts).map(|image| delete_unsealed(controller, node, image)));
+        actions.extend(going.map(|image| delete_unsealed(controller, node, image)));
         if actions.is_empty() {
             return Err(waits);
         }
@@ -260,18 +259,15 @@ impl Builders<'_> {
 
     fn kept_for(&self, node: &Node<'_>) -> Option<WaitsFor> {
         let back_off = self.back_offs.get(&key_of(node)?)?;
-        if back_off.kept != node.server.id || back_off.over || node.image.is_none() {
-            return None;
-        }
-        let due = node.marks.image.clone().is_some_and(|image| self.due.contains(&(image, node.provider.clone())));
-        if back_off.trying > 0 || due {
-            return Some(back_off.waits(0, self.sight.now));
-        }
-        // Nothing is due any more: past the longest back-off it is only a slot that is taken.
-        let until = node.server.created.checked_add(LONGEST).unwrap_or(jiff::Timestamp::MAX);
-        let BackOff { attempt, why, .. } = back_off.clone();
-        (self.sight.now < until).then_some(WaitsFor::BackOff { until, attempt, why })
+        let image = node.image?;
+        let due = self.due.contains(&(image.name.clone(), node.provider.clone()));
+        back_off.keeps(node.server, due, self.sight.now)
     }
+}
+
+/// What Glance has of a builder that nodes do not boot from.
+fn unsealed<'n, 'a>(node: &'n Node<'a>) -> impl Iterator<Item = &'a Image> + use<'n, 'a> {
+    node.snapshots.iter().copied().filter(|image| image.mark(ImageMark::Itself).is_none())
 }
 
 fn step(node: &Node<'_>, step: UpStep, actions: Option<Vec<Action>>) -> Step {
