@@ -35,6 +35,8 @@ pub struct Options {
     pub pools: Vec<PoolName>,
     /// Snapshots to build in this run, whatever their age, and nothing else; none named: all that is due.
     pub update: BTreeSet<(ImageName, ProviderName)>,
+    /// One pass, and no more: what it begins the next run goes on with.
+    pub once: bool,
     /// Builders that fail in this run are held.
     pub keep_failed: Option<KeepFailed>,
     /// How long to wait for the first pass's lock; later ones are waited for until the run's end.
@@ -98,6 +100,8 @@ pub enum Ended {
     Signal,
     /// The plan was not approved.
     Declined,
+    /// It was to make one pass alone.
+    Once,
 }
 
 /// Passes until nothing is left to do and nothing is under way, or until the deadline.
@@ -166,6 +170,9 @@ pub fn run(
         }
         if converged || (!changed && !plan.under_way()) {
             return Ok(summary.end(plan, Ended::Converged));
+        }
+        if options.once {
+            return Ok(summary.end(plan, Ended::Once));
         }
         if over() {
             return Ok(summary.end(plan, Ended::Deadline));

@@ -56,6 +56,7 @@ pub fn apply(
         deadline: (!args.until_converged).then_some(args.deadline),
         pools: super::pools(desired, &args.pool)?,
         update: BTreeSet::new(),
+        once: false,
         keep_failed: args.keep_failed.map(keep_failed),
         lock_timeout: args.lock_timeout,
     };

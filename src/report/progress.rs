@@ -192,6 +192,7 @@ pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String 
     parts.push(seconds(took));
     let then = match ended {
         Some(Ended::Deadline) => "; deadline, the next run goes on",
+        Some(Ended::Once) => "; the next run goes on",
         Some(Ended::Signal) => "; stopped by a signal, the next run goes on",
         Some(Ended::Declined | Ended::Converged) | None => "",
     };

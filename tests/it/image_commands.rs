@@ -79,3 +79,19 @@ fn a_build_that_fails_says_the_end_of_its_log_and_image_log_says_all_of_it() {
     let (code, text) = said(&served, &["image", "log", "snapshots"]);
     assert!(code == 2 && text.contains("`snapshots` is no image of the desired state (there are: snapshot)"), "{code}: {text}");
 }
+
+#[test]
+fn without_wait_a_build_is_begun_and_the_timers_runs_go_on_with_it() {
+    let served = served();
+    let begun = served.done(&UPDATE[..3], "begun");
+    assert!(begun.contains("1 created") && begun.contains("the next run goes on"), "{begun}");
+    assert_eq!(served.servers("cloud-0").len(), 1, "the builder");
+    assert_eq!(states(&served), [""; 0]);
+    served.done(&["apply", "--yes", "--until-converged"], "the timer");
+    assert_eq!((states(&served), served.servers("cloud-0").len()), (vec!["current".to_owned()], 1), "its snapshot, and a node");
+
+    // What cannot begin is no success.
+    served.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = Some(1)));
+    let (code, text) = said(&served, &UPDATE[..3]);
+    assert!(code == 5 && text.contains("room in the quota"), "{code}: {text}");
+}

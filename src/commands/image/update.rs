@@ -48,9 +48,7 @@ pub fn update(
     };
     let update: BTreeSet<_> = providers.iter().map(|provider| (image.name.clone(), provider.clone())).collect();
     let (_, before) = if wanted.wait { current(at, image) } else { Default::default() };
-    // Without --wait one pass begins it, and the timer goes on.
-    let deadline = (!wanted.wait).then_some(SignedDuration::ZERO);
-    let options = Options { deadline, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
+    let options = Options { once: !wanted.wait, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
     let talk = Talk { style: settings.style, out: Mutex::new((&mut *out, Vec::new())) };
     let began = now();
     let summary = run(at.desired, at.live, &options, Outside { clock: &now, pause: &sleep, stopped }, &talk)?;
@@ -59,8 +57,11 @@ pub fn update(
     }
     out.write_all(done_line(&summary, at.live.calls(), now().duration_since(began)).as_bytes())?;
     if !wanted.wait {
-        let begun = summary.failed == 0;
-        return Ok(if begun { exit::DONE } else { exit::SOME_FAILED });
+        let lines = summary.last.iter().flat_map(|plan| &plan.images);
+        let begun = lines.filter(|line| line.name == image.name && line.builder.is_some()).map(|line| &line.provider);
+        let begun: BTreeSet<&ProviderName> = begun.collect();
+        let all = summary.failed == 0 && providers.iter().all(|provider| begun.contains(provider));
+        return Ok(if all { exit::DONE } else { exit::SOME_FAILED });
     }
     let (observed, after) = current(at, image);
     let is_new = |provider: &ProviderName| after.get(provider).is_some_and(|id| before.get(provider) != Some(id));
