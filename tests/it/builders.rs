@@ -62,6 +62,8 @@ const ROWS: &[(&str, &str)] = &[
     ("SHUTOFF built=1m glance=active:1m sealed", "done"),
     ("image=removed SHUTOFF built=1m glance=active:1m", "saved"),
     ("image=removed SHUTOFF built=1m glance=saving:1m", "saving"),
+    ("image=removed SHUTOFF built=1m glance=saving:119m", "saving"),
+    ("image=removed SHUTOFF built=1m glance=saving:121m", "failed: its image not active within 2h"),
     ("failed glance=active:1m", "failed: it broke"),
     // Somebody else's, by inheritance.
     ("SHUTOFF built=1m glance=active:1m sealed=other", "off"),

@@ -264,3 +264,42 @@ fn nothing_boots_from_an_image_that_is_not_sealed() {
     scene.pool().image = PoolImage::Glance("snapshot-ci-jessie-x".into());
     assert_eq!(scene.converge().created, 2, "by its name it is anybody's");
 }
+
+/// A killed image tells nothing, and is gone before its builder, which is kept for a look.
+#[test]
+fn what_glance_killed_goes_at_once() {
+    let scene = scene();
+    scene.world.next_fate(Fate { save: SaveFate::Killed, ..Fate::default() });
+    scene.timer_until(|scene| !failed_marks(scene).is_empty());
+    scene.timer();
+    assert_eq!((failed_marks(&scene).len(), images(&scene).len()), (1, 0));
+}
+
+/// The one that works outlives any number of newer ones that nobody has seen work.
+#[test]
+fn the_last_one_that_nodes_came_online_from_is_kept() {
+    let mut scene = scene();
+    scene.converge();
+    let works = images(&scene)[0].id.clone();
+    let broken = Fate { script: ScriptFate::Exits { status: 1, output: "broken".into() }, ..Fate::default() };
+    scene.world.pool_fate(&PoolName::from("ci-jessie"), broken);
+    for round in 0..3 {
+        scene.world.tick(60);
+        change_script(&mut scene, &format!("#!/bin/sh\n# broken {round}\n"));
+        scene.timer_until(|scene| scene.plan().images[0].due.is_none() && scene.plan().images[0].builder.is_none());
+        // The kept failed machine of the newest comes and goes.
+        for _ in 0..50 {
+            scene.timer();
+            scene.world.tick(60);
+            assert!(images(&scene).iter().any(|image| image.id == works), "round {round}: {:?}", images(&scene));
+        }
+    }
+    assert!(bases(&scene).contains(works.as_str()), "the pool lives on it");
+    scene.world.with(|state| state.faults.pool_fates.clear());
+    for _ in 0..60 {
+        scene.timer();
+        scene.world.tick(60);
+    }
+    assert_eq!((images(&scene).len(), images(&scene).iter().all(|image| image.id != works)), (2, true), "once the newest works");
+    scene.assert_settled();
+}

@@ -7,7 +7,7 @@ use super::sight::{Sight, Sights};
 use crate::desired::SnapshotImage;
 use crate::names::{ImageId, ImageName, ProviderName};
 use crate::node::name::is_ours;
-use crate::observed::{Image, ImageMark, Mark, Role};
+use crate::observed::{AgentMark, Image, ImageMark, Mark, Role};
 use crate::plan::{Act, Action, Chain, CreateServer, ImageExpects, MarkExpects, Plan};
 
 fn listed<'s>(sights: &'s Sights<'_>, provider: &ProviderName) -> &'s [Image] {
@@ -89,12 +89,30 @@ pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Optio
     }
     let of = text(image, ImageMark::Image);
     let newer = good(sights, of, provider).into_iter().filter(|other| other.created >= image.created && other.id != *id).count();
+    if text(image, ImageMark::Bad).is_empty() && !is_proven(sights, of, provider, image) {
+        offences.push(Offence::ImageNeeded(name.clone()));
+    }
     // A bad one goes as soon as there is a newer good one.
     let keep = sights.desired.images.get(of).map(|of| if text(image, ImageMark::Bad).is_empty() { of.keep } else { 1 });
     if keep.is_none_or(|keep| newer < usize::try_from(keep.max(1)).unwrap_or(usize::MAX)) {
         offences.push(Offence::ImageNeeded(name.clone()));
     }
     Some(offences)
+}
+
+/// Nodes work that booted from a newer good one, wherever pools want nodes of it.
+fn is_proven(sights: &Sights<'_>, of: &str, provider: &ProviderName, image: &Image) -> bool {
+    let mut pools = sights.desired.pools.values();
+    let wanted = pools.any(|pool| {
+        pool.image.snapshot().is_some_and(|name| name.as_str() == of) && pool.providers.contains(provider) && pool.min_ready > 0
+    });
+    let newer = |id: &ImageId| {
+        good(sights, of, provider).iter().any(|one| one.id == *id && one.created >= image.created && one.id != image.id)
+    };
+    let works = |sight: &Sight<'_>| {
+        sight.marks.agent == Some(AgentMark::Joined) && !sight.has(Mark::Failed) && sight.marks.base.as_ref().is_some_and(newer)
+    };
+    !wanted || sights.nodes().any(|sight| sight.provider == provider && works(sight))
 }
 
 /// A machine boots from it, or will by this plan.

@@ -1,13 +1,13 @@
-//! Which snapshots go: good ones beyond `keep`, and bad ones once there is a newer good one. Never one that is protected, in
-//! use, or the last good one; and never what is not surely ours. Pure.
+//! Which snapshots go: good ones beyond `keep`, once nodes work that booted from one that stays; and bad ones once there is a
+//! newer good one. Never one that is protected, in use, or the last good one; and never what is not surely ours. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Snapshots, base};
-use crate::desired::Desired;
-use crate::names::{ControllerId, ImageId, NodeName, ProviderName};
+use crate::desired::{Desired, Pool};
+use crate::names::{ControllerId, ImageId, ImageName, NodeName, ProviderName};
 use crate::node::{Joined, Node};
-use crate::observed::{Image, ImageMark, Mark, Observed, ServerStatus};
+use crate::observed::{AgentMark, Image, ImageMark, Mark, Observed, ServerStatus};
 use crate::plan::backoff::BackOffs;
 use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, ServerExpects, Subject, Verb};
 
@@ -28,7 +28,9 @@ pub fn sealed(controller: &ControllerId, provider: &ProviderName, id: &ImageId) 
 pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Image) -> Action {
     let build = MarkExpects::Is(builder.server.id.to_string());
     let marks = BTreeMap::from([(ImageMark::Build, build), (ImageMark::Itself, MarkExpects::Absent)]);
-    let expected = ImageExpects { protected: Some(false), marks, ..sealed(controller, &builder.provider, &image.id) };
+    // One that became active in the meantime is no failed one.
+    let status = Some(image.status.clone());
+    let expected = ImageExpects { protected: Some(false), status, marks, ..sealed(controller, &builder.provider, &image.id) };
     let act = Act::DeleteImage { provider: builder.provider.clone(), image: image.id.clone() };
     // It is ours as long as its builder is there.
     let server = ServerExpects {
@@ -70,7 +72,9 @@ pub fn surplus(
             let good: Vec<&Image> = snapshots.good(&image.name, provider).collect();
             let Some(newest) = good.first() else { continue };
             let keep = usize::try_from(image.keep.max(1)).unwrap_or(usize::MAX);
-            let beyond = good.iter().skip(keep).filter(|_| !failing.contains(&newest.id));
+            let (staying, beyond) = good.split_at(keep.min(good.len()));
+            let proven = !failing.contains(&newest.id) && is_proven(desired, joined, &image.name, provider, staying);
+            let beyond = beyond.iter().filter(|_| proven);
             let bad = snapshots.all(&image.name, provider).iter();
             let bad = bad.filter(|image| image.mark(ImageMark::Bad).is_some() && image.created < newest.created);
             let beyond = beyond.map(|one| (*one, Because::BeyondKeep { keep: image.keep }));
@@ -86,7 +90,20 @@ pub fn surplus(
     chains
 }
 
-fn deletion(desired: &Desired, name: crate::names::ImageName, provider: &ProviderName, image: &Image, because: Because) -> Chain {
+/// A node came online from one of those that stay: a newer one that nobody tried may be as broken as those whose machines fail.
+/// Of an image that no pool wants nodes of nobody can tell, and `keep` alone counts.
+fn is_proven(desired: &Desired, joined: &Joined<'_>, image: &ImageName, provider: &ProviderName, staying: &[&Image]) -> bool {
+    let boots = |pool: &Pool| pool.image.snapshot() == Some(image) && pool.providers.contains(provider) && pool.min_ready > 0;
+    let works = |node: &Node<'_>| {
+        node.marks.agent == Some(AgentMark::Joined)
+            && node.marks.failed.is_none()
+            && node.provider == *provider
+            && staying.iter().any(|image| node.marks.base.as_ref() == Some(&image.id))
+    };
+    !desired.pools.values().any(boots) || joined.nodes.iter().any(works)
+}
+
+fn deletion(desired: &Desired, name: ImageName, provider: &ProviderName, image: &Image, because: Because) -> Chain {
     let mut expected = sealed(&desired.controller.id, provider, &image.id);
     expected.protected = Some(false);
     if because == Because::BadSnapshot {
