@@ -117,7 +117,11 @@ pub fn properties(controller: &ControllerId, name: &str, file: &Digests) -> BTre
 
 /// The name of an image that is not whole yet: nodes boot from no such name.
 pub fn half_made_name(name: &str, file: &Digests) -> String {
-    format!("{name}{HALF_MADE}{}", file.sha256.get(..12).unwrap_or_default())
+    half_made(name, &file.sha256)
+}
+
+fn half_made(name: &str, sha256: &str) -> String {
+    format!("{name}{HALF_MADE}{}", sha256.get(..12).unwrap_or(sha256))
 }
 
 const HALF_MADE: &str = "_new_";
@@ -131,13 +135,12 @@ pub struct Left<'a> {
     pub half_made: Vec<&'a Image>,
 }
 
-/// Only our own deployment's, and only those with a half-made name: properties are inherited by snapshots, names are not.
+/// Only our own deployment's, and only those with the very name that their file's digest gives them: snapshots inherit
+/// properties, and a person may call one whatever he likes.
 pub fn left<'a>(images: &'a [Image], controller: &ControllerId, name: &str, file: &Digests) -> Left<'a> {
     let has = |image: &Image, key: &str, value: &str| image.properties.get(key).is_some_and(|has| has == value);
-    let begins = format!("{name}{HALF_MADE}");
-    let ours = images
-        .iter()
-        .filter(|image| has(image, PUBLISH, controller.as_str()) && has(image, NAME, name) && image.name.starts_with(&begins));
+    let its_own = |image: &Image| image.properties.get(SHA256).is_some_and(|sha256| image.name == half_made(name, sha256));
+    let ours = images.iter().filter(|image| has(image, PUBLISH, controller.as_str()) && has(image, NAME, name) && its_own(image));
     let mut left = Left::default();
     for image in ours {
         if left.whole.is_none() && image.status == "active" && has(image, SHA256, &file.sha256) {
@@ -243,6 +246,7 @@ mod tests {
             image("5", &name, "queued", of("contint", "ci_new_", &file)),
             image("6", "a person's snapshot", "active", of("contint", "ci", &file)),
             image("7", &name, "queued", BTreeMap::new()),
+            image("8", "ci_new_kernel", "active", of("contint", "ci", &file)),
         ];
         let left = left(&images, &controller, "ci", &file);
         assert_eq!(left.whole.map(|image| image.id.as_str()), Some("1"));

@@ -55,7 +55,13 @@ fn a_snapshot_is_built_pinned_called_bad_and_gone_back_from() {
     let bad = served.done(&["image", "delete", &names[0]], "delete");
     assert!(bad.contains(&format!("nodes boot from {} now", names[1])), "{bad}");
     assert_eq!(states(&served), ["bad", "current"]);
+    let begins = names[0].trim_end_matches(|c: char| c.is_ascii_alphanumeric());
+    for (wanted, said_of) in [("", "an empty name"), (begins, "by its whole name or id")] {
+        let (code, text) = said(&served, &["image", "delete", "--now", wanted]);
+        assert!(code == 2 && text.contains(said_of), "`{wanted}`: {code}: {text}");
+    }
     let gone = served.done(&["image", "delete", "--now", &names[0]], "at once");
+    assert!(gone.contains("the next run builds them again"), "{gone}");
     assert!(gone.contains("called bad by a person"), "{gone}");
     assert_eq!(listed(&served), [(names[1].clone(), "current".to_owned())]);
     let (code, text) = said(&served, &["image", "delete", "no-such"]);

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use poolkeeper::names::ProviderName;
 use poolkeeper::observed::Image;
-use poolkeeper::publish::{Digests, Hasher, properties};
+use poolkeeper::publish::{Digests, Hasher, half_made_name, properties};
 use poolkeeper::sandbox::{Drop, HttpFault, HttpFaultAnswer, Stop};
 
 use crate::killed::end;
@@ -122,13 +122,22 @@ fn scene(served: &Served) -> (PathBuf, Digests) {
     let old = write(served, "old", &old);
     served.done(&["image", "publish", &old.to_string_lossy(), "ci-base"], "the old one");
     served.world.with(|state| {
-        let marks = properties(&"contint".into(), "ci-base", &digests(&other));
-        let foreign = properties(&"another".into(), "ci-base", &digests(&other));
-        for (name, marks) in [("ci-base_new_left", marks), ("ci-base_new_theirs", foreign)] {
-            state.new_image(&ProviderName::from(CLOUD), name, Some("raw".to_owned()), 0, marks).expect("a record");
+        for (deployment, file) in [("contint", digests(&other)), ("another", of_theirs())] {
+            let marks = properties(&deployment.into(), "ci-base", &file);
+            let name = half_made_name("ci-base", &file);
+            state.new_image(&ProviderName::from(CLOUD), &name, Some("raw".to_owned()), 0, marks).expect("a record");
         }
     });
     (write(served, "new", &new), digests(&new))
+}
+
+/// What another deployment is publishing under the same name.
+fn of_theirs() -> Digests {
+    digests(&content(4))
+}
+
+fn theirs() -> String {
+    half_made_name("ci-base", &of_theirs())
 }
 
 /// One image of the name, its data whole; the old one beside it; nothing of ours that is half made.
@@ -137,8 +146,8 @@ fn settled(served: &Served, new: &Digests, when: &str) {
     let names = names(served);
     let begin = |start: &str| names.iter().filter(|name| name.starts_with(start)).count();
     assert_eq!((begin("ci-base_old_2"), begin("ci-base"), begin("debian-12")), (1, 3, 1), "{when}: {names:?}");
-    assert!(names.contains(&"ci-base_new_theirs".to_owned()), "{when}: another deployment's is not touched");
-    assert!(images(served).iter().all(|image| image.name.ends_with("theirs") || image.status == "active"), "{when}");
+    assert!(names.contains(&theirs()), "{when}: another deployment's is not touched");
+    assert!(images(served).iter().all(|image| image.name == theirs() || image.status == "active"), "{when}");
 }
 
 #[test]
@@ -200,7 +209,7 @@ fn a_publish_that_is_killed_in_mid_upload_is_begun_anew() {
     // A client that dies with half of its data sent: the record of this very file is there, queued or never ended.
     let marks = properties(&"contint".into(), "ci-base", &new);
     let id = served.world.with(|state| {
-        let name = poolkeeper::publish::half_made_name("ci-base", &new);
+        let name = half_made_name("ci-base", &new);
         state.new_image(&ProviderName::from(CLOUD), &name, None, 0, marks).expect("a record").seen.id.clone()
     });
     let mut half = std::net::TcpStream::connect(served.http.address()).expect("a connection");
@@ -250,7 +259,7 @@ fn an_image_that_is_not_the_file_is_not_published() {
     let talk = text(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{talk}");
     assert!(talk.contains("the image is not what the file is: its sha512 is") && talk.contains("  hint: "), "{talk}");
-    assert_eq!(names(&served), ["ci-base", "ci-base_new_theirs", "debian-12"]);
+    assert_eq!(names(&served), ["ci-base".to_owned(), theirs(), "debian-12".to_owned()]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn change(
     let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
     let _lock = lock_within(&at.desired.controller.lock_file, lock_timeout, outside)?;
     let observed = Observed::of_lists(at.live.lists(at.desired));
-    let found = find(wanted, at, &observed)?;
+    let found = find(wanted, change, at, &observed)?;
     if let Some(already) = already(change, found.snapshot) {
         writeln!(out, "{}: {already}", found.snapshot.name)?;
         return Ok(exit::DONE);
@@ -65,14 +65,14 @@ pub fn change(
         out.write_all(chain_lines(chain, result, settings.style).as_bytes())?;
         failed |= !result.all_done(chain);
     }
-    if let (Change::Delete { .. }, false) = (change, failed) {
-        writeln!(out, "{}", after(&found, at, &observed))?;
+    if let (Change::Delete { now }, false) = (change, failed) {
+        writeln!(out, "{}", after(&found, now, at, &observed))?;
     }
     Ok(if failed { exit::SOME_FAILED } else { exit::DONE })
 }
 
-/// By its name in Glance, its id, or the beginning of one of them.
-fn find<'a>(wanted: &str, at: At<'_>, observed: &'a Observed) -> anyhow::Result<Found<'a>> {
+/// By its name in Glance, its id, or the beginning of one of them. What cannot be taken back needs the whole of it.
+fn find<'a>(wanted: &str, change: Change, at: At<'_>, observed: &'a Observed) -> anyhow::Result<Found<'a>> {
     let controller = &at.desired.controller.id;
     let lists = observed.lists.providers.iter().filter_map(|(name, list)| Some((name, list.as_ref().ok()?)));
     let all: Vec<Found<'_>> = lists
@@ -87,7 +87,13 @@ fn find<'a>(wanted: &str, at: At<'_>, observed: &'a Observed) -> anyhow::Result<
     let begins = |found: &&Found<'_>| found.snapshot.name.starts_with(wanted) || found.snapshot.id.as_str().starts_with(wanted);
     let names =
         |list: &[&Found<'_>]| list.iter().map(|one| format!("{} ({})", one.snapshot.name, one.snapshot.id)).collect::<Vec<_>>();
+    if wanted.is_empty() {
+        bail!(Usage("an empty name is no snapshot's; `poolkeeper image list` shows them".to_owned()));
+    }
     let some: Vec<&Found<'_>> = all.iter().filter(exact).collect();
+    if let (Change::Delete { now: true }, true) = (change, some.is_empty()) {
+        bail!(Usage(format!("`{wanted}` is no snapshot of ours by its whole name or id, and --now takes no less")));
+    }
     let some = if some.is_empty() { all.iter().filter(begins).collect() } else { some };
     match some.as_slice() {
         [one] => Ok(Found { image: one.image.clone(), ..**one }),
@@ -139,6 +145,17 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
                         "without --now it is marked bad, and goes once nothing boots from it"
                     ));
                 }
+                let build = snapshot.mark(ImageMark::Build).unwrap_or_default();
+                if let Some(builder) = joined.builders.iter().find(|node| node.server.id.as_str() == build) {
+                    bail!(Undone::new(
+                        format!(
+                            "the builder of {} is still there ({}), and would save it again",
+                            snapshot.name,
+                            builder.state.word()
+                        ),
+                        "without --now it is marked bad; or try again once the builder is gone, in a run or two"
+                    ));
+                }
                 acts.push((Act::DeleteImage { provider, image }, expects()));
             }
             (if at_once { Verb::Delete } else { Verb::Mark }, Because::CalledBad, acts)
@@ -150,10 +167,15 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
 }
 
 /// What nodes boot from after that.
-fn after(found: &Found<'_>, at: At<'_>, observed: &Observed) -> String {
+fn after(found: &Found<'_>, at_once: bool, at: At<'_>, observed: &Observed) -> String {
     let snapshots = Snapshots::of(at.desired, observed);
     let next = snapshots.good(&found.image, found.provider).find(|image| image.id != found.snapshot.id);
     match next {
+        // What said so is gone with it.
+        Some(next) if at_once => format!(
+            "nodes boot from {} now; nothing tells any more that these inputs are bad: unless one changes, the next run builds them again",
+            next.name
+        ),
         Some(next) => format!("nodes boot from {} now; the same inputs are built again after rebuild-after", next.name),
         None => format!(
             "no good snapshot of {} is left in {}: its pools launch nothing until one is built",

@@ -262,8 +262,10 @@ const SECRET: usize = 4;
 /// such as `none` or `running` is a word of it.
 fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
     let lines = secrets.values().flat_map(|secret| secret.expose_secret().lines().map(str::trim));
-    let lines = lines.filter(|line| line.chars().count() >= SECRET);
-    lines.fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "***") } else { text })
+    let mut lines: Vec<&str> = lines.filter(|line| line.chars().count() >= SECRET).collect();
+    // The longest first: one that another begins with would leave the rest of it.
+    lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
+    lines.into_iter().fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "***") } else { text })
 }
 
 fn private_key(login: &Login) -> Result<SecretString, String> {
@@ -298,6 +300,13 @@ fn last_lines(output: &str, status: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_secrets_that_begin_alike_nothing_is_left() {
+        let secrets = [("NODEPOOL_A", "hunter2"), ("NODEPOOL_B", "hunter2-prod-key")];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), SecretString::from(value))).into();
+        assert_eq!(without("a hunter2-prod-key and hunter2", &secrets), "a *** and ***");
+    }
 
     #[test]
     fn the_desired_states_variables_stand_above_our_own() {
