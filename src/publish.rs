@@ -162,6 +162,15 @@ pub fn replaced<'a>(images: &'a [Image], name: &str, new: &Image) -> Vec<&'a Ima
     old
 }
 
+/// Of those: one that another deployment published under that name, and boots from.
+pub fn of_another<'a>(replaced: &[&'a Image], controller: &ControllerId, name: &str) -> Option<(&'a Image, &'a str)> {
+    let mut published = replaced.iter().filter(|image| image.properties.get(NAME).is_some_and(|has| has == name));
+    published.find_map(|image| {
+        let by = image.properties.get(PUBLISH).map(String::as_str).filter(|by| !by.is_empty() && *by != controller.as_str());
+        Some((*image, by?))
+    })
+}
+
 /// As nodepool's operators named them: `NAME_old_20261129`, then `-2` and so on.
 pub fn old_name(name: &str, now: Timestamp, nth: u32) -> String {
     let date = now.strftime("%Y%m%d");

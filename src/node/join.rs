@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::state::{self, State};
 use crate::desired::{Desired, Pool, Provider, SnapshotImage};
@@ -72,6 +72,12 @@ impl Node<'_> {
 
     pub fn times(&self) -> Times {
         Times { created: self.server.created, launched: self.server.launched }
+    }
+
+    /// Of a builder: how long its setup script may last, and then its image. Of a removed image: the key's default.
+    pub fn setup_timeout(&self) -> SignedDuration {
+        const UNKNOWN: SignedDuration = SignedDuration::from_hours(2);
+        self.image.map_or(UNKNOWN, |image| image.setup_timeout)
     }
 
     /// Held, or was: a person has been in it.

@@ -292,6 +292,11 @@ pub enum Verb {
 }
 
 impl Chain {
+    /// Of its first action that is done in one: a chain goes from server to agent, never from cloud to cloud.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        self.actions.iter().find_map(|action| action.act.provider())
+    }
+
     /// It makes a server there.
     pub fn creates_in(&self, provider: &ProviderName) -> bool {
         let mut acts = self.actions.iter().map(|action| &action.act);
@@ -300,6 +305,29 @@ impl Chain {
 }
 
 impl Act {
+    /// The provider where it is done; none of what is done in Jenkins alone.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            Self::CreateServer(create) => Some(&create.provider),
+            Self::DeleteFloatingIp { provider, .. }
+            | Self::MarkImage { provider, .. }
+            | Self::ProtectImage { provider, .. }
+            | Self::RenameImage { provider, .. }
+            | Self::DeleteImage { provider, .. } => Some(provider),
+            Self::CreateAgent(_) | Self::MarkOffline { .. } | Self::LiftMark { .. } | Self::DeleteAgent { .. } => None,
+            Self::SetMarks { .. }
+            | Self::ClearMark { .. }
+            | Self::Unlock { .. }
+            | Self::DeleteServer { .. }
+            | Self::CreateFloatingIp(_)
+            | Self::PushScripts(_)
+            | Self::StartScript(_)
+            | Self::StartAgent(_)
+            | Self::TurnOff(_)
+            | Self::CreateImage(_) => self.server().map(|(provider, _)| provider),
+        }
+    }
+
     /// The server that it changes, or does something on; none of a create, and of what is no server's.
     pub fn server(&self) -> Option<(&ProviderName, &ServerId)> {
         match self {

@@ -146,16 +146,22 @@ impl Plan {
         self.is_empty() && self.gaps.is_empty() && self.refusals.is_empty() && self.all_waits().all(WaitsFor::is_quiet)
     }
 
-    /// Everything of these images alone; none named: everything.
+    /// Everything of these images alone, there alone, and of the builds that theirs wait for; none named: everything.
     #[must_use]
     pub fn only_of(mut self, images: &BTreeSet<(ImageName, ProviderName)>) -> Self {
-        if !images.is_empty() {
-            let named = |image: &ImageName| images.iter().any(|(name, _)| name == image);
-            self.images.retain(|image| named(&image.name));
-            self.chains.retain(|chain| chain.subject.image.as_ref().is_some_and(named));
-            self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(named));
-            self.pools.clear();
+        if images.is_empty() {
+            return self;
         }
+        self.images.retain(|line| images.contains(&(line.name.clone(), line.provider.clone())));
+        let mut all: BTreeSet<(&ImageName, &ProviderName)> = images.iter().map(|(image, provider)| (image, provider)).collect();
+        all.extend(self.images.iter().filter_map(|line| {
+            if let Some(WaitsFor::OtherBuild(other)) = &line.waits_for { Some((other, &line.provider)) } else { None }
+        }));
+        let wanted = |chain: &Chain| chain.subject.image.as_ref().zip(chain.provider()).is_some_and(|of| all.contains(&of));
+        self.chains.retain(wanted);
+        let named = |image: &ImageName| all.iter().any(|(name, _)| *name == image);
+        self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(named));
+        self.pools.clear();
         self
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use poolkeeper::desired::PoolImage;
 use poolkeeper::names::{ImageName, PoolName};
-use poolkeeper::observed::{ImageMark, KeepFailed, Mark, ServerStatus};
+use poolkeeper::observed::{Image, ImageMark, KeepFailed, Mark, ServerStatus};
 use poolkeeper::plan::{Act, Plan, WaitsFor};
 use poolkeeper::report::plan_text::plan_text;
 use poolkeeper::report::style::Style;
@@ -159,6 +159,19 @@ fn an_image_that_never_becomes_active_goes_and_its_builder_is_failed() {
         assert_eq!(bases(&scene), BTreeSet::from([images[0].id.to_string()]), "{save:?}: by the next try");
         scene.assert_settled();
     }
+}
+
+#[test]
+fn a_task_of_novas_that_never_ends_is_told_to_a_person() {
+    let scene = scene();
+    scene.timer_until(|scene| images(scene).iter().any(Image::is_active));
+    let id = scene.servers()[0].id.clone();
+    scene.world.change_server(&id, |server| server.task = Some("image_uploading".to_owned()));
+    let waits = |scene: &Scene| scene.plan().waits[0].waits_for.to_string();
+    assert_eq!(waits(&scene), "a look in a later pass");
+    scene.world.tick(11 * 60);
+    assert_eq!(waits(&scene), "a person: Nova is at its task image_uploading since more than 10m");
+    assert!(!scene.plan().under_way(), "no run waits for it");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Which build gets scarce room, and what nobody builds: on the in-memory world.
 
+use std::collections::BTreeSet;
+
 use poolkeeper::desired::{FlavorChoice, PoolImage};
 use poolkeeper::names::{ImageName, PoolName};
 use poolkeeper::node::join;
@@ -42,6 +44,25 @@ fn one_builder_at_a_time_and_a_slot_is_kept_for_it() {
     scene.converge();
     assert_eq!(builds(&scene).len(), 2);
     scene.assert_settled();
+}
+
+#[test]
+fn an_update_waits_for_the_build_before_it_and_builds_where_it_was_told() {
+    let mut scene = scene();
+    let mut other = snapshot();
+    other.name = ImageName::from("snapshot-ci-trusty");
+    scene.desired.images.insert(other.name.clone(), other);
+    scene.run_with(&Options { once: true, ..Options::default() });
+    assert_eq!(scene.servers().len(), 1, "the first one's builder");
+    let update = |name: &str| BTreeSet::from([(ImageName::from(name), PROVIDER.into())]);
+    let summary = scene.run_with(&Options { update: update("snapshot-ci-trusty"), ..Options::default() });
+    assert_eq!((summary.created, summary.deleted), (1, 2), "its own builder; both are over");
+    assert_eq!(builds(&scene), [Due::Missing, Due::Requested]);
+    // Missing there as well, and nobody asked for it.
+    let elsewhere = BTreeSet::from([(ImageName::from(IMAGE), "elsewhere".into())]);
+    scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").images.retain(|image| image.seen.name == BASE));
+    let plan = scene.plan();
+    assert_eq!((plan.chains.len(), plan.only_of(&elsewhere).chains.len()), (1, 0));
 }
 
 /// A build's flavor needs more than what is left, and a pool's would eat that up each time.

@@ -48,6 +48,8 @@ mod properties;
 #[cfg(feature = "sandbox")]
 mod publish;
 #[cfg(feature = "sandbox")]
+mod publish_names;
+#[cfg(feature = "sandbox")]
 mod rolling;
 #[cfg(feature = "sandbox")]
 mod runs;

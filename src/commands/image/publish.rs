@@ -18,7 +18,9 @@ use crate::lock::{LockError, try_lock};
 use crate::names::{ProviderName, short};
 use crate::observed::Image;
 use crate::plan::{Act, Action, Expects, ImageExpects, still_holds};
-use crate::publish::{self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, old_name, replaced};
+use crate::publish::{
+    self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, of_another, old_name, replaced,
+};
 use crate::report::spinner::Transfer;
 use crate::run::{Outside, lock_within, sleep};
 use crate::settings::now;
@@ -45,6 +47,10 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
         writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, short(half_made.id.as_str()))?;
     }
     if let Some(same) = same {
+        // Cut off between the two renames, or there was a second one of the name.
+        if !replaced(&images, name, &same).is_empty() {
+            job.take_the_name(&same, out)?;
+        }
         writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
         return Ok(exit::DONE);
     }
@@ -53,7 +59,7 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
             writeln!(out, "found     an earlier upload of {}: it is gone on with", path.display())?;
             image.clone()
         }
-        None => job.upload(args.disk_format.as_deref().unwrap_or(guessed))?,
+        None => job.upload(args.disk_format.as_deref().unwrap_or(guessed), &images)?,
     };
     let checksum = job.verified(&image)?;
     writeln!(out, "uploaded  {} to {}: {}", path.display(), job.provider, size(job.file.size))?;
@@ -131,7 +137,7 @@ impl Job<'_> {
         Ok(same.then(|| current.clone()))
     }
 
-    fn upload(&self, disk_format: &str) -> Result<Image, Undone> {
+    fn upload(&self, disk_format: &str, images: &[Image]) -> Result<Image, Undone> {
         let mut properties = publish::properties(&self.at.desired.controller.id, self.name, &self.file);
         properties.extend(self.args.property.iter().cloned());
         let image = self.cloud.create_record(&NewImage {
@@ -142,6 +148,9 @@ impl Job<'_> {
             min_ram: self.args.min_ram,
             properties,
         })?;
+        if let Err(why) = self.replaced(images, &image) {
+            return Err(self.dropped(&image, why));
+        }
         let bar = Transfer::new(&format!("uploading {}", self.path.display()), self.file.size, self.at.lively);
         let (path, drawn) = (self.path.to_owned(), bar.clone());
         let open = move || -> io::Result<Box<dyn Read + Send>> {
@@ -172,7 +181,24 @@ impl Job<'_> {
         why
     }
 
-    /// Under the lock: no run sees the name with two images, or boots from one that is being renamed.
+    /// Those whose place it takes.
+    fn replaced<'i>(&self, images: &'i [Image], image: &Image) -> Result<Vec<&'i Image>, Undone> {
+        let replaced = replaced(images, self.name, image);
+        match of_another(&replaced, &self.at.desired.controller.id, self.name) {
+            Some((theirs, by)) => Err(Undone::new(
+                format!(
+                    "{} ({}) was published by the deployment `{by}`, which boots from it",
+                    self.name,
+                    short(theirs.id.as_str())
+                ),
+                "publish it under a name of its own; or, if nobody needs that one any more, rename it first",
+            )),
+            None => Ok(replaced),
+        }
+    }
+
+    /// Under the lock: no run sees the name with two images, or boots from one that is being renamed. The new one has the name
+    /// before the old one loses it: cut off in between, nodes boot from the newest of the two.
     fn take_the_name(&self, image: &Image, out: &mut dyn Write) -> anyhow::Result<()> {
         let stopped = AtomicBool::new(false);
         let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
@@ -184,12 +210,15 @@ impl Job<'_> {
                 "another publish of that name has begun meanwhile, or somebody deleted it: publish it again"
             ));
         };
-        for old in replaced(&images, self.name, image) {
+        let replaced = self.replaced(&images, image)?;
+        if image.name != self.name {
+            self.rename(image, self.name)?;
+        }
+        for old in replaced {
             let name = self.free_name()?;
             self.rename(old, &name)?;
             writeln!(out, "renamed   the old {} ({}) to {name}", self.name, short(old.id.as_str()))?;
         }
-        self.rename(image, self.name)?;
         Ok(())
     }
 

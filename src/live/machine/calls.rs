@@ -258,14 +258,26 @@ impl Refusals {
 /// Shorter values are words of any text: nothing that short is a secret.
 const SECRET: usize = 4;
 
-/// What a script printed, without these values, nor a line of one that has several. Never what we printed ourselves: a value
+/// What a script printed, without these values, nor a line of one that has several, nor the end of one that a tail begins with. Never what we printed ourselves: a value
 /// such as `none` or `running` is a word of it.
 fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
     let lines = secrets.values().flat_map(|secret| secret.expose_secret().lines().map(str::trim));
     let mut lines: Vec<&str> = lines.filter(|line| line.chars().count() >= SECRET).collect();
     // The longest first: one that another begins with would leave the rest of it.
     lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
-    lines.into_iter().fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "***") } else { text })
+    let hidden = |text: String, secret: &&str| if text.contains(secret) { text.replace(secret, "***") } else { text };
+    let text = lines.iter().fold(text.to_owned(), hidden);
+    let cut = lines.iter().filter_map(|secret| end_that_begins(&text, secret)).max_by_key(|end| end.len());
+    match cut.and_then(|end| text.strip_prefix(end)) {
+        Some(rest) => format!("***{rest}"),
+        None => text,
+    }
+}
+
+/// The longest end of a secret that a text begins with, of those that are no word of any text.
+fn end_that_begins<'s>(text: &str, secret: &'s str) -> Option<&'s str> {
+    let ends = secret.char_indices().skip(1).filter_map(|(at, _)| secret.get(at..));
+    ends.take_while(|end| end.chars().count() >= SECRET).find(|end| text.starts_with(end))
 }
 
 fn private_key(login: &Login) -> Result<SecretString, String> {
@@ -306,6 +318,14 @@ mod tests {
         let secrets = [("NODEPOOL_A", "hunter2"), ("NODEPOOL_B", "hunter2-prod-key")];
         let secrets = secrets.map(|(name, value)| (name.to_owned(), SecretString::from(value))).into();
         assert_eq!(without("a hunter2-prod-key and hunter2", &secrets), "a *** and ***");
+    }
+
+    #[test]
+    fn of_a_secret_that_a_tail_cut_through_nothing_is_left() {
+        let secrets = [("NODEPOOL_A".to_owned(), SecretString::from("hunter2-prod-key"))].into();
+        assert_eq!(without("r2-prod-key\nhunter2-prod-key", &secrets), "***\n***");
+        assert_eq!(without("key found", &secrets), "key found", "three letters are a word");
+        assert_eq!(without("", &secrets), "");
     }
 
     #[test]

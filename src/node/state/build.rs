@@ -1,15 +1,10 @@
 //! A builder's state: the table of docs/architecture.md, row by row. Up to its setup script it is a machine as others are.
 
-use jiff::SignedDuration;
-
 use super::{Rules, Stage, State, exceeds};
 use crate::desired::SnapshotImage;
 use crate::desired::units::since;
 use crate::node::{FailedWhy, KeptWhy};
 use crate::observed::{Image, ImageMark, MachineSight, ScriptState, ServerStatus};
-
-/// Of a builder whose image is not in the desired state any more: the default of setup-timeout.
-const UNKNOWN_TIMEOUT: SignedDuration = SignedDuration::from_hours(2);
 
 impl Rules<'_, '_> {
     pub(super) fn builder(&self) -> State {
@@ -96,7 +91,7 @@ impl Rules<'_, '_> {
         let newest = node.snapshots.iter().max_by_key(|image| (image.created, &image.id))?;
         match newest.status.as_str() {
             "queued" | "saving" | "uploading" | "importing" => {
-                let within = node.image.map_or(UNKNOWN_TIMEOUT, |image| image.setup_timeout);
+                let within = node.setup_timeout();
                 if since(newest.created, self.now) > within {
                     Some(State::Failed(FailedWhy::NotSaved { within }))
                 } else {

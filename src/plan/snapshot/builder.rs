@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::keep::{delete_unsealed, sealed};
-use crate::desired::units::since;
+use crate::desired::units::{exact, since};
 use crate::desired::{Clean, SnapshotImage};
 use crate::names::{ImageId, ImageName, ProviderName, ServerId};
 use crate::node::{FailedWhy, KeptWhy, Node, Stage, State};
@@ -65,7 +65,7 @@ impl Builders<'_> {
                 self.down(node, Because::InputsChanged)
             }
             State::Snapshot(Stage::Saving) => Err(WaitsFor::Saving),
-            State::Booting { up: Some(_) } | State::Snapshot(_) if node.server.task.is_some() => Err(WaitsFor::LaterPass),
+            State::Booting { up: Some(_) } | State::Snapshot(_) if node.server.task.is_some() => Err(self.at_task(node)),
             State::WithoutFloatingIp => floating::create(self.sight, node).map(Some),
             State::Launching => Err(WaitsFor::Boot),
             State::Booting { up: None } => Err(WaitsFor::Ssh),
@@ -86,6 +86,16 @@ impl Builders<'_> {
             | State::Lost { .. }
             | State::MassOffline
             | State::Ready => Err(WaitsFor::Person("it carries our mark, and no image that can be read".to_owned())),
+        }
+    }
+
+    /// Nova deletes an image that it still saves when its server goes. What lasts longer than a build may is told to a person.
+    fn at_task(&self, node: &Node<'_>) -> WaitsFor {
+        let longest = node.setup_timeout();
+        let task = node.server.task.as_deref().unwrap_or_default();
+        match node.marks.built.filter(|built| since(*built, self.sight.now) > longest) {
+            Some(_) => WaitsFor::Person(format!("Nova is at its task {task} since more than {}", exact(longest))),
+            None => WaitsFor::LaterPass,
         }
     }
 
