@@ -12,9 +12,9 @@ use crate::cli::ApplyArgs;
 use crate::desired::Desired;
 use crate::execute::ChainResult;
 use crate::exit;
-use crate::observed::{Gap, KeepFailed};
+use crate::observed::KeepFailed;
 use crate::plan::{Chain, Plan};
-use crate::report::gaps::{gaps_text, is_same};
+use crate::report::gaps::Said;
 use crate::report::plan_text::{nothing_to_do, plan_text};
 use crate::report::progress::{chain_lines, done_line, folded, waits_lines};
 use crate::report::spinner::Spinner;
@@ -62,7 +62,7 @@ pub fn apply(
     };
     let Console { out, answers, stopped, calls } = console;
     let spinner = settings.lively.then(|| Spinner::new(settings.style.width));
-    let inner = Inner { out, answers, approved: args.yes, gaps: Vec::new(), spinner };
+    let inner = Inner { out, answers, approved: args.yes, gaps: Said::default(), spinner };
     let talk = Talk { style: settings.style, folds: settings.terminal, inner: Mutex::new(inner) };
     let began = now();
     let outside = Outside { clock: &now, pause: &sleep, stopped };
@@ -97,8 +97,7 @@ struct Inner<'a> {
     answers: Option<&'a mut (dyn BufRead + Send)>,
     /// A plan was shown and a person said yes, or `--yes`: later passes of this run go on without a question.
     approved: bool,
-    /// Said already: a gap that stays is said once a run.
-    gaps: Vec<Gap>,
+    gaps: Said,
     spinner: Option<Spinner>,
 }
 
@@ -158,15 +157,15 @@ impl Audience for Talk<'_> {
     fn approve(&self, plan: &Plan, _pass: u32) -> bool {
         let mut inner = self.inner();
         if inner.approved || plan.is_empty() {
-            let new: Vec<Gap> =
-                plan.gaps.iter().filter(|gap| !inner.gaps.iter().any(|said| is_same(said, gap))).cloned().collect();
-            inner.say(&gaps_text(&new, self.style));
-            inner.gaps.extend(new);
+            let news = inner.gaps.news(&plan.gaps, self.style);
+            inner.say(&news);
             if let Some(spinner) = &mut inner.spinner {
                 spinner.show(&plan.waits);
             }
             return true;
         }
+        // The plan's text has them.
+        drop(inner.gaps.news(&plan.gaps, self.style));
         inner.say(&format!("{}\nApply? [y/N] ", plan_text(plan, self.style)));
         let mut answer = String::new();
         let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());

@@ -18,8 +18,22 @@ pub fn gaps_text(gaps: &[Gap], style: Style) -> String {
     kinds.into_iter().map(|(gap, more)| text(gap, more, style)).collect()
 }
 
+/// What a person was told of in a run: a gap that stays is said once.
+#[derive(Debug, Default)]
+pub struct Said(Vec<Gap>);
+
+impl Said {
+    /// Those that are new, noted as said.
+    pub fn news(&mut self, gaps: &[Gap], style: Style) -> String {
+        let new: Vec<Gap> = gaps.iter().filter(|gap| !self.0.iter().any(|said| is_same(said, gap))).cloned().collect();
+        let text = gaps_text(&new, style);
+        self.0.extend(new);
+        text
+    }
+}
+
 /// Whether a person who has read the one learns nothing from the other.
-pub fn is_same(a: &Gap, b: &Gap) -> bool {
+fn is_same(a: &Gap, b: &Gap) -> bool {
     let same_place = match (&a.source, &b.source) {
         (Source::Server(a, _), Source::Server(b, _)) => a == b,
         (a, b) => a == b,

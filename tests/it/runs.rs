@@ -166,6 +166,16 @@ fn a_person_is_asked_before_the_first_change_whichever_pass_makes_it() {
     assert!(scene.servers().iter().all(|server| !server.metadata.contains_key("poolkeeper_hostkey")));
 }
 
+#[test]
+fn a_gap_that_stays_is_said_once_also_where_a_person_was_asked() {
+    let mut scene = Scene::new(Generation::J2_462);
+    scene.world = Sandbox::for_desired(&scene.desired, Generation::J2_462, now(), 1);
+    scene.world.begin_outage(Source::Target(Scene::target()), "connect timed out after 10s");
+    let said = answered(&scene, &Later(&scene.world), "y\n");
+    assert_eq!(said.matches("was not seen").count(), 1, "{said}");
+    assert_eq!(scene.names().len(), 2, "{said}");
+}
+
 /// Reads a plan for ten minutes, in which others go on, and says yes.
 struct Reader<'a> {
     scene: &'a Scene,

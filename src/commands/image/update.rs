@@ -12,10 +12,10 @@ use crate::desired::SnapshotImage;
 use crate::execute::ChainResult;
 use crate::exit;
 use crate::names::{ImageId, ProviderName};
-use crate::observed::{Gap, Observed};
+use crate::observed::Observed;
 use crate::plan::snapshot::Snapshots;
 use crate::plan::{Chain, Plan};
-use crate::report::gaps::{gaps_text, is_same};
+use crate::report::gaps::Said;
 use crate::report::progress::{chain_lines, done_line, waits_lines};
 use crate::report::style::Style;
 use crate::run::{Audience, Options, Outside, run, sleep};
@@ -49,7 +49,7 @@ pub fn update(
     let update: BTreeSet<_> = providers.iter().map(|provider| (image.name.clone(), provider.clone())).collect();
     let (_, before) = if wanted.wait { current(at, image) } else { Default::default() };
     let options = Options { once: !wanted.wait, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
-    let talk = Talk { style: settings.style, out: Mutex::new((&mut *out, Vec::new())) };
+    let talk = Talk { style: settings.style, out: Mutex::new((&mut *out, Said::default())) };
     let began = now();
     let summary = run(at.desired, at.live, &options, Outside { clock: &now, pause: &sleep, stopped }, &talk)?;
     if let Some(plan) = &summary.last {
@@ -94,8 +94,7 @@ fn tail(text: &str) -> String {
 
 struct Talk<'a> {
     style: Style,
-    /// And the gaps that were said.
-    out: Mutex<(&'a mut (dyn Write + Send), Vec<Gap>)>,
+    out: Mutex<(&'a mut (dyn Write + Send), Said)>,
 }
 
 impl Talk<'_> {
@@ -108,13 +107,11 @@ impl Talk<'_> {
 
 impl Audience for Talk<'_> {
     fn approve(&self, plan: &Plan, _pass: u32) -> bool {
-        let new: Vec<Gap> = {
+        let news = {
             let mut inner = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let new: Vec<Gap> = plan.gaps.iter().filter(|gap| !inner.1.iter().any(|said| is_same(said, gap))).cloned().collect();
-            inner.1.extend(new.iter().cloned());
-            new
+            inner.1.news(&plan.gaps, self.style)
         };
-        self.say(&gaps_text(&new, self.style));
+        self.say(&news);
         true
     }
 
