@@ -3,15 +3,18 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+/// A text that is kept by the thousand: up to 23 bytes in place, longer ones shared by all that clone it.
+pub type Text = smol_str::SmolStr;
+
 macro_rules! name_types {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Text);
 
         impl $name {
-            pub fn new(text: impl Into<String>) -> Self {
+            pub fn new(text: impl Into<Text>) -> Self {
                 Self(text.into())
             }
             pub fn as_str(&self) -> &str {
@@ -30,7 +33,7 @@ macro_rules! name_types {
         }
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
             }
         }
     )+};

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use crate::desired::Desired;
 use crate::observed::{Answer, Ask, Gap, Lists, Observed, ThisRun};
-use crate::plan::asks;
+use crate::plan::asks::asks_of;
+use crate::plan::planner::plan_of;
+use crate::plan::{Overview, Plan, asks, plan};
 use crate::world::World;
 
 /// How many questions are asked at one time. Most are SSH connects that wait up to 3 s for a machine that boots: with 16, the
@@ -21,6 +23,29 @@ pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: 
     let asks: Vec<Ask> = asks(desired, &observed, clock()).into_iter().collect();
     observed.answers = answer_all(world, &asks);
     observed
+}
+
+/// The same with its plan, and the time that it is of. Most passes ask nothing beyond the lists: then what was put together
+/// for the questions is what the plan is made from.
+pub fn observe_and_plan(
+    world: &dyn World,
+    desired: &Desired,
+    this_run: &ThisRun,
+    clock: &dyn Fn() -> Timestamp,
+) -> (Observed, Plan, Timestamp) {
+    let mut observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: this_run.clone() };
+    let now = clock();
+    let overview = Overview::of(desired, &observed, now);
+    let asks: Vec<Ask> = asks_of(&overview).into_iter().collect();
+    if asks.is_empty() {
+        let plan = plan_of(overview);
+        return (observed, plan, now);
+    }
+    drop(overview);
+    observed.answers = answer_all(world, &asks);
+    let now = clock();
+    let plan = plan(desired, &observed, now);
+    (observed, plan, now)
 }
 
 /// The answers to what a person wants to know beyond a plan's own questions.

@@ -12,11 +12,11 @@ use crate::desired::Desired;
 use crate::execute::{ChainResult, Outcome, Surroundings, execute};
 use crate::lock::{LockError, try_lock};
 use crate::names::{ImageName, PoolName, ProviderName};
-use crate::observe::observe;
+use crate::observe::observe_and_plan;
 use crate::observed::{Ask, ImageMark, KeepFailed, Launched, MachineAsk, Observed, Refused, ThisRun, Tried};
 use crate::plan::brakes::takes_a_healthy_node;
 use crate::plan::need::listed;
-use crate::plan::{Act, Action, Approved, Because, Chain, Plan, plan};
+use crate::plan::{Act, Action, Approved, Because, Chain, Plan};
 use crate::world::{ActErrorKind, Done, World};
 
 /// Between a pass that changed nothing and the next look at what is under way: a machine boots in ten seconds or more, and
@@ -133,9 +133,8 @@ pub fn run(
             }
             result => result?,
         };
-        let observed = observe(world, desired, &this_run, outside.clock);
-        let now = (outside.clock)();
-        let mut plan = plan(desired, &observed, now).only(&options.pools).only_of(&options.update);
+        let (observed, plan, now) = observe_and_plan(world, desired, &this_run, outside.clock);
+        let mut plan = plan.only(&options.pools).only_of(&options.update);
         this_run.note_listed(&listed(&observed));
         note_looks(&mut this_run, &observed, now);
         this_run.healthy_at_start.get_or_insert(plan.healthy);

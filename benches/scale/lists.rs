@@ -1,4 +1,4 @@
-//! Long lists read and planned: the services' own JSON, as the sandbox serves it, through the real parsers, `asks` and `plan`.
+//! Long lists read and planned: the services' own JSON, as the sandbox serves it, through the real parsers, the questions and the plan.
 //! A process of its own for each number of servers, so that its peak is its own.
 
 use std::fs;
@@ -13,7 +13,9 @@ use poolkeeper::live::openstack::servers_of_page;
 use poolkeeper::load::{LoadEnv, load};
 use poolkeeper::names::{ProviderName, TargetName};
 use poolkeeper::observed::{Account, Computer, Lists, Observed, ProviderLists, Server, TargetList};
-use poolkeeper::plan::{asks, plan};
+use poolkeeper::plan::Overview;
+use poolkeeper::plan::asks::asks_of;
+use poolkeeper::plan::planner::plan_of;
 use poolkeeper::sandbox::Sandbox;
 use poolkeeper::settings::now;
 
@@ -55,7 +57,7 @@ pub(crate) fn figures() -> Vec<Figure> {
         let each = |at: usize| runs.iter().map(|run| run[at]).collect::<Vec<f64>>();
         let cpu_ms = median(each(3));
         let (cpu_target, memory_target) = if *size == 5000 { (Some(CPU_MS), Some(MEMORY_MIB)) } else { (None, None) };
-        for (at, what) in ["read", "asks", "plan"].into_iter().enumerate() {
+        for (at, what) in ["read", "join and questions", "plan"].into_iter().enumerate() {
             figures.push(Figure::new(format!("{servers} servers: CPU, {what}"), median(each(at)), "ms", None));
         }
         figures.push(Figure::new(format!("{servers} servers: CPU, all"), cpu_ms, "ms", cpu_target));
@@ -127,18 +129,18 @@ pub(crate) fn plan_lists(desired_state: &Path, directory: &Path) {
     let begun = usage::own_cpu_ms();
     let servers = servers(directory);
     let agents = fs::read(directory.join("agents.json")).expect("the agents");
-    let agents: ComputerSet = read_json(&agents).expect("a whole list");
+    let agents: ComputerSet<'_> = read_json(&agents).expect("a whole list");
     let agents = agents.agents();
     let read = usage::own_cpu_ms();
     let size = servers.len();
     enough_for(&mut desired, size);
-    let mut observed = Observed { lists: lists(servers, agents), ..Observed::default() };
-    let now = now();
-    let asks = asks(&desired, &observed, now);
+    // As `observe_and_plan` does it: nothing is asked, and so nothing is put together twice.
+    let observed = Observed { lists: lists(servers, agents), ..Observed::default() };
+    let overview = Overview::of(&desired, &observed, now());
+    let asks = asks_of(&overview);
     assert!(asks.is_empty(), "{} questions", asks.len());
-    observed.answers = Vec::new();
     let asked = usage::own_cpu_ms();
-    let plan = plan(&desired, &observed, now);
+    let plan = plan_of(overview);
     let planned = usage::own_cpu_ms();
     let actions: usize = plan.chains.iter().map(|chain| chain.actions.len()).sum();
     let peak = usage::own_peak_mib();

@@ -123,7 +123,7 @@ impl Show<'_> {
         let node = agents.iter().find(|agent| world.start_gearman_build(target, &agent.name, BUILD).is_some());
         let node = node.map(|agent| agent.name.clone()).context("no node takes a build: the pool did not come up")?;
         self.say(&format!("A build starts on {node}:"))?;
-        Ok(node)
+        Ok(node.to_string())
     }
 
     fn wait_for_its_end(&mut self, node: &str) -> anyhow::Result<()> {

@@ -8,9 +8,8 @@ use crate::cli::{Format, PlanArgs};
 use crate::desired::Desired;
 use crate::exit;
 use crate::node::join;
-use crate::observe::observe;
+use crate::observe::observe_and_plan;
 use crate::observed::ThisRun;
-use crate::plan;
 use crate::report::plan_text::plan_text;
 use crate::report::waits::waits_text;
 use crate::settings::{Settings, now};
@@ -24,9 +23,8 @@ pub fn plan(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let pools = super::pools(desired, &args.pool)?;
-    let observed = observe(world, desired, &ThisRun::default(), &now);
-    let at = now();
-    let plan = plan::plan(desired, &observed, at).only(&pools);
+    let (observed, plan, at) = observe_and_plan(world, desired, &ThisRun::default(), &now);
+    let plan = plan.only(&pools);
     let text = match args.format {
         Format::Text if settings.verbose > 0 => {
             plan_text(&plan, settings.style) + &waits_text(&plan, &join(desired, &observed, at), &pools, settings.style)

@@ -16,7 +16,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use message::form_urlencoded;
-pub use message::{Body, HeaderText, Method, Request, Response, Stream, read_json};
+pub use message::{Body, HeaderText, Method, Raw, Request, Response, Stream, read_json};
 pub use options::{Options, Patience};
 
 /// A name that does not answer to SYN within this time is not there; the call's own timeout is for slow answers.

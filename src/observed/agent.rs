@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::names::Text;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct TargetList {
     /// `X-Jenkins`; Hudson sends none.
@@ -15,7 +17,7 @@ pub struct TargetList {
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Computer {
     /// `displayName`.
-    pub name: String,
+    pub name: Text,
     /// Since Jenkins 2.79.
     pub description: Option<String>,
     pub offline: bool,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::desired::Digest;
-use crate::names::ServerId;
+use crate::names::{ServerId, Text};
 
 /// How to reach a machine. The private key is a path: its content is the session's alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -19,17 +19,20 @@ pub struct Login {
 /// A public host key as OpenSSH writes it: `<algorithm> <base64>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct HostKey(String);
+pub struct HostKey(Text);
 
 impl HostKey {
     /// None unless it is an algorithm and a base64 text; a comment is dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let (algorithm, key) = (words.next()?, words.next()?);
-        let known = algorithm.starts_with("ssh-") || algorithm.starts_with("ecdsa-");
-        let base64 =
-            key.len() >= 16 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
-        (known && base64).then(|| Self(format!("{algorithm} {key}")))
+        is_key(algorithm, key).then(|| Self(format!("{algorithm} {key}").into()))
+    }
+
+    /// As we have written it, with its text shared; else as anybody may have.
+    pub fn of_mark(text: &Text) -> Option<Self> {
+        let ours = text.split_once(' ').is_some_and(|(algorithm, key)| is_key(algorithm, key));
+        if ours { Some(Self(text.clone())) } else { Self::parse(text) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -66,6 +69,11 @@ impl HostKey {
         }
         keys
     }
+}
+
+fn is_key(algorithm: &str, key: &str) -> bool {
+    let known = algorithm.starts_with("ssh-") || algorithm.starts_with("ecdsa-");
+    known && key.len() >= 16 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 
 impl fmt::Display for HostKey {

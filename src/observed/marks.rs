@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::HostKey;
-use crate::names::{ControllerId, ImageId, ImageName, PoolName, TargetName};
+use crate::names::{ControllerId, ImageId, ImageName, PoolName, TargetName, Text};
 
 macro_rules! marks {
     ($(#[$of:meta])* $Mark:ident { $($(#[$doc:meta])* $name:ident = $key:literal),+ $(,)? }) => {
@@ -171,7 +171,7 @@ pub struct Marks {
     pub base: Option<ImageId>,
     /// 1 where it cannot be read.
     pub attempt: u32,
-    pub spec: Option<String>,
+    pub spec: Option<Text>,
     pub hostkey: Option<HostKey>,
     pub agent: Option<AgentMark>,
     pub busy: Option<Dated>,
@@ -186,18 +186,19 @@ pub struct Marks {
 
 impl Marks {
     /// The marks of a server of `controller`; none when the metadata is not ours by value.
-    pub fn read(metadata: &BTreeMap<String, String>, controller: &ControllerId) -> Option<Self> {
-        if metadata.get(Mark::Controller.key()).map(String::as_str) != Some(controller.as_str()) {
+    pub fn read(metadata: &BTreeMap<Text, Text>, controller: &ControllerId) -> Option<Self> {
+        if metadata.get(Mark::Controller.key()).map(Text::as_str) != Some(controller.as_str()) {
             return None;
         }
         // One walk along the metadata in place of a search for each mark.
-        let mut values = [None; Mark::ALL.len()];
+        let mut values: [Option<&Text>; Mark::ALL.len()] = [None; Mark::ALL.len()];
         for (key, text) in metadata {
             if let Some(place) = Mark::of_key(key).and_then(|mark| values.get_mut(mark as usize)) {
-                *place = Some(text.as_str());
+                *place = Some(text);
             }
         }
-        let value = |mark: Mark| values.get(mark as usize).copied().flatten();
+        let shared = |mark: Mark| values.get(mark as usize).copied().flatten();
+        let value = |mark: Mark| shared(mark).map(Text::as_str);
         // A time that cannot be read counts from the epoch for marks that only ever take a node down (used, failed), and
         // for those with a grace (lost, joining) the same: the mark itself is what a run of ours meant to write.
         let dated = |mark: Mark| {
@@ -216,13 +217,13 @@ impl Marks {
         });
         Some(Self {
             role,
-            pool: value(Mark::Pool).map(PoolName::from),
-            image: value(Mark::Image).map(ImageName::from),
-            target: value(Mark::Target).map(TargetName::from),
-            base: value(Mark::Base).map(ImageId::from),
+            pool: shared(Mark::Pool).map(|text| PoolName::new(text.clone())),
+            image: shared(Mark::Image).map(|text| ImageName::new(text.clone())),
+            target: shared(Mark::Target).map(|text| TargetName::new(text.clone())),
+            base: shared(Mark::Base).map(|text| ImageId::new(text.clone())),
             attempt: value(Mark::Try).and_then(|text| text.parse().ok()).unwrap_or(1),
-            spec: value(Mark::Spec).map(str::to_owned),
-            hostkey: value(Mark::Hostkey).and_then(HostKey::parse),
+            spec: shared(Mark::Spec).cloned(),
+            hostkey: shared(Mark::Hostkey).and_then(HostKey::of_mark),
             agent,
             busy: dated(Mark::Busy),
             used: dated(Mark::Used),
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Option<Marks> {
-        let metadata = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let metadata = pairs.iter().map(|(key, value)| (Text::new(key), Text::new(value))).collect();
         Marks::read(&metadata, &ControllerId::from("contint"))
     }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::Mark;
 use crate::desired::{AddressChoice, Family};
-use crate::names::{ImageId, ServerId};
+use crate::names::{ImageId, ServerId, Text};
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Server {
     pub id: ServerId,
     /// Not unique: Nova allows two servers of one name.
-    pub name: String,
+    pub name: Text,
     pub status: ServerStatus,
     /// `OS-EXT-STS:task_state`.
     pub task: Option<String>,
@@ -23,17 +24,22 @@ pub struct Server {
     /// None for a server booted from a volume.
     pub image: Option<ImageId>,
     /// The flavor's name; its id on microversions before 2.47.
-    pub flavor: String,
+    pub flavor: Text,
     pub addresses: Vec<Address>,
-    pub availability_zone: Option<String>,
+    pub availability_zone: Option<Text>,
     /// None where the microversion (before 2.9) does not tell.
     pub locked: Option<bool>,
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: BTreeMap<Text, Text>,
     /// Nova's own words on what went wrong, of a server in ERROR.
     pub fault: Option<String>,
 }
 
 impl Server {
+    /// The value of one of our marks, whosever server it is.
+    pub fn mark(&self, mark: Mark) -> Option<&str> {
+        self.metadata.get(mark.key()).map(Text::as_str)
+    }
+
     /// Being deleted, or already so: no capacity, nothing more to do.
     pub fn is_deleting(&self) -> bool {
         self.task.as_deref() == Some("deleting")
@@ -75,8 +81,8 @@ impl Server {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Address {
     /// The network's name.
-    pub network: String,
-    pub address: String,
+    pub network: Text,
+    pub address: Text,
     pub family: Family,
     pub kind: AddressKind,
 }

@@ -4,20 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::WaitsFor;
-use super::drift::drifted;
-use super::need;
-use super::snapshot::{self, Snapshots};
+use super::{Overview, WaitsFor, need, snapshot};
 use crate::desired::units::since;
 use crate::desired::{Desired, Digest, Launcher, Pool, Provider, SnapshotImage, UsedWhen};
 use crate::names::{NodeName, PoolName, ProviderName};
 use crate::node::join::config_tells_more;
-use crate::node::{AgentSight, Joined, Node, State, join, name};
+use crate::node::{AgentSight, Joined, Node, State, name};
 use crate::observed::{AgentMark, Ask, Lists, Login, MachineAsk, Observed, ServerStatus, ThisRun};
 
 /// The questions of round two, by the lists of round one. Of a service whose list is a gap nothing is asked: it has said why.
 pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<Ask> {
-    let joined = join(desired, observed, now);
+    asks_of(&Overview::of(desired, observed, now))
+}
+
+/// The same, of what is put together already.
+pub fn asks_of(overview: &Overview<'_>) -> BTreeSet<Ask> {
+    let Overview { desired, observed, now, joined, snapshots: _, drifted: _, counts, looks } = overview;
+    let now = *now;
     let mut asks = BTreeSet::new();
     for node in &joined.nodes {
         if let (Some(pool), Some(provider)) = (node.pool, desired.provider(&node.provider))
@@ -43,15 +46,11 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
             asks.insert(console());
         }
     }
-    let snapshots = Snapshots::of(desired, observed);
-    let drifted = drifted(desired, observed, &joined, &snapshots, now);
-    let counts = need::counts(desired, observed, &joined, &drifted, now);
-    let builds = snapshot::due::looks(desired, observed, &joined, &snapshots, now);
-    let building = builds.iter().filter(|look| look.want.is_ok()).map(|look| &look.provider.name);
-    let no_base = builds.iter().filter(|look| matches!(look.want, Err(Some(WaitsFor::NoImage { .. }))));
+    let building = looks.iter().filter(|look| look.want.is_ok()).map(|look| &look.provider.name);
+    let no_base = looks.iter().filter(|look| matches!(look.want, Err(Some(WaitsFor::NoImage { .. }))));
     asks.extend(no_base.filter_map(|look| snapshot::due::last_base(look.current?, &look.provider.name)));
-    asks.extend(for_creating(desired, &observed.lists, &counts, building));
-    asks.extend(configs(desired, &observed.lists, &joined));
+    asks.extend(for_creating(desired, &observed.lists, counts, building));
+    asks.extend(configs(desired, &observed.lists, joined));
     asks
 }
 

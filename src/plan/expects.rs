@@ -221,14 +221,13 @@ fn floating_ip_holds(expected: &FloatingIpExpects, fresh: &Fresh) -> Result<(), 
 }
 
 fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> {
-    let mark = |mark: Mark| server.metadata.get(mark.key());
-    if server.id != expected.id || mark(Mark::Controller).map(String::as_str) != Some(expected.controller.as_str()) {
+    if server.id != expected.id || server.mark(Mark::Controller) != Some(expected.controller.as_str()) {
         return Err(Stale::NotOurs);
     }
     if server.is_deleting() {
         return Err(Stale::Deleting);
     }
-    match (expected.marks.get(&Mark::Hold), mark(Mark::Hold)) {
+    match (expected.marks.get(&Mark::Hold), server.mark(Mark::Hold)) {
         (Some(MarkExpects::Is(seen)), Some(now)) if seen == now => {}
         (_, Some(_)) => return Err(Stale::Held),
         (_, None) if server.locked == Some(true) => return Err(Stale::Locked),
@@ -238,7 +237,7 @@ fn server_holds(expected: &ServerExpects, server: &Server) -> Result<(), Stale> 
         return Err(Stale::Status(server.status.clone()));
     }
     for (key, expects) in &expected.marks {
-        match (expects, mark(*key)) {
+        match (expects, server.mark(*key)) {
             (MarkExpects::Absent, Some(_)) => return Err(Stale::MarkAppeared(*key)),
             (MarkExpects::Present | MarkExpects::Is(_), None) => return Err(Stale::MarkGone(*key)),
             (MarkExpects::Is(seen), Some(now)) if seen != now => return Err(Stale::MarkChanged(*key)),

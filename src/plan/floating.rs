@@ -68,7 +68,7 @@ fn port<'p>(node: &Node<'_>, provider: &Provider, ports: &'p [Port]) -> Option<&
     let mut addresses = node.server.addresses.iter();
     let shown = addresses
         .find(|address| address.family == Family::V4 && wanted.is_none_or(|network| *network == address.network))
-        .and_then(|shown| ports.iter().find(|port| port.fixed.contains(&shown.address)));
+        .and_then(|shown| ports.iter().find(|port| port.fixed.iter().any(|fixed| *fixed == shown.address)));
     let any = || {
         let fits = |port: &&Port| port.fixed.iter().any(|address| !address.contains(':'));
         ports.iter().filter(|_| wanted.is_none()).filter(fits).min_by(|a, b| a.id.cmp(&b.id))

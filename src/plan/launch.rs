@@ -11,7 +11,7 @@ use super::snapshot::Snapshots;
 use super::spec::Inputs;
 use super::{Act, Action, Because, Chain, CreateServer, Expects, Subject, Verb, WaitsFor};
 use crate::desired::{Pool, PoolImage, Provider};
-use crate::names::{ImageName, PoolName, ProviderName, Purpose};
+use crate::names::{ImageName, PoolName, ProviderName, Purpose, Text};
 use crate::node::Joined;
 use crate::observed::image::newest;
 use crate::observed::{Image, Mark};
@@ -68,7 +68,7 @@ pub struct Pools<'r, 'a> {
     /// In this pass.
     launched: BTreeMap<Key, u32>,
     newest: BTreeMap<PoolName, Timestamp>,
-    zones: BTreeMap<(PoolName, String), u32>,
+    zones: BTreeMap<(PoolName, Text), u32>,
 }
 
 impl<'r, 'a> Pools<'r, 'a> {
@@ -80,7 +80,7 @@ impl<'r, 'a> Pools<'r, 'a> {
         says: &'r BTreeMap<(ImageName, ProviderName), String>,
     ) -> Self {
         let mut newest: BTreeMap<PoolName, Timestamp> = BTreeMap::new();
-        let mut zones: BTreeMap<(PoolName, String), u32> = BTreeMap::new();
+        let mut zones: BTreeMap<(PoolName, Text), u32> = BTreeMap::new();
         for node in &joined.nodes {
             let Some(pool) = node.pool_name() else { continue };
             let at = newest.entry(pool.clone()).or_insert(node.server.created);
@@ -176,7 +176,7 @@ impl<'r, 'a> Pools<'r, 'a> {
 
     /// The zone with the fewest machines of the pool; the first of equals.
     fn zone(&self, pool: &Pool, provider: &Provider) -> Option<String> {
-        let machines = |zone: &String| self.zones.get(&(pool.name.clone(), zone.clone())).copied().unwrap_or_default();
+        let machines = |zone: &String| self.zones.get(&(pool.name.clone(), zone.into())).copied().unwrap_or_default();
         provider.availability_zones.iter().min_by_key(|zone| machines(zone)).cloned()
     }
 
@@ -186,7 +186,7 @@ impl<'r, 'a> Pools<'r, 'a> {
         *self.launched.entry((create.purpose.clone(), create.provider.clone(), from)).or_default() += 1;
         self.newest.insert(pool.name.clone(), self.room.now);
         if let Some(zone) = &create.availability_zone {
-            *self.zones.entry((pool.name.clone(), zone.clone())).or_default() += 1;
+            *self.zones.entry((pool.name.clone(), zone.into())).or_default() += 1;
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod expects;
 pub mod floating;
 pub mod launch;
 pub mod need;
+pub mod overview;
 pub mod planner;
 pub mod prepare;
 pub mod reason;
@@ -40,6 +41,7 @@ pub use expects::{
     AgentExpects, AgentIs, Expects, FloatingIpExpects, ImageExpects, MarkExpects, ServerExpects, Stale, still_holds,
 };
 pub use need::Counts;
+pub use overview::Overview;
 pub use planner::plan;
 pub use reason::{Because, Step, WaitsFor};
 pub use snapshot::due::Due;

@@ -9,7 +9,7 @@ use crate::desired::Desired;
 use crate::desired::units::since;
 use crate::names::{PoolName, ProviderName};
 use crate::node::{Joined, Node, State};
-use crate::observed::{Launched, Observed, ServerStatus};
+use crate::observed::{Launched, Mark, Observed, ServerStatus};
 
 /// A pool's nodes by what they count as: each node in exactly one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -157,9 +157,7 @@ pub fn loads(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: T
     let mut loads: BTreeMap<ProviderName, Load> = BTreeMap::new();
     for (name, list) in &observed.lists.providers {
         let Ok(list) = list else { continue };
-        let ours = list.servers.iter().filter(|server| {
-            server.metadata.get(crate::observed::Mark::Controller.key()).map(String::as_str) == Some(controller.as_str())
-        });
+        let ours = list.servers.iter().filter(|server| server.mark(Mark::Controller) == Some(controller.as_str()));
         let servers = u32::try_from(ours.count()).unwrap_or(u32::MAX);
         loads.insert(name.clone(), Load { servers, launching: 0 });
     }

@@ -8,31 +8,33 @@ use super::backoff::{BackOffs, back_offs, key_of};
 use super::brakes::{self, brake};
 use super::launch::{Pools, launches};
 use super::need::{self, Counts, Load};
+use super::overview::Overview;
 use super::retire::Sight;
 use super::room::Room;
 use super::snapshot::builder::Builders;
 use super::snapshot::due::Look;
-use super::snapshot::{Snapshots, due, keep};
+use super::snapshot::{due, keep};
 use super::steps::Steps;
 use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
     TargetHead, Verb, WaitsFor,
 };
-use super::{drift, floating, surplus};
+use super::{floating, surplus};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, Purpose, ServerId, TargetName};
 use crate::node::mass_offline::mass_offline;
-use crate::node::{Joined, Node, State, join};
+use crate::node::{Joined, Node, State};
 use crate::observed::{Computer, Observed};
 
 /// What one pass would do. Same input, same plan, byte for byte.
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    let joined = join(desired, observed, now);
-    let snapshots = Snapshots::of(desired, observed);
-    let drifted = drift::drifted(desired, observed, &joined, &snapshots, now);
-    let counts = need::counts(desired, observed, &joined, &drifted, now);
+    plan_of(Overview::of(desired, observed, now))
+}
+
+/// The same, of what is put together already.
+pub fn plan_of(overview: Overview<'_>) -> Plan {
+    let Overview { desired, observed, now, joined, snapshots, drifted, counts, looks } = overview;
     let loads = need::loads(desired, observed, &joined, now);
-    let looks = due::looks(desired, observed, &joined, &snapshots, now);
     let stale = stale(&joined, &looks);
     let back_offs = back_offs(&joined, &snapshots, &stale, now);
     let head = head(desired, observed, &loads);

@@ -107,11 +107,11 @@ impl Up<'_, '_> {
         let fixed = server.addresses.iter().find(|address| address.kind == AddressKind::Fixed);
         Some(NodeFiles {
             hostname: self.node.name.clone(),
-            private_address: fixed.map_or_else(|| address.clone(), |fixed| fixed.address.clone()),
+            private_address: fixed.map_or_else(|| address.clone(), |fixed| fixed.address.to_string()),
             address,
             provider: self.provider.name.clone(),
             region: self.provider.region.clone(),
-            availability_zone: server.availability_zone.clone(),
+            availability_zone: server.availability_zone.as_ref().map(ToString::to_string),
             cloud: self.provider.cloud.clone(),
             uuid: server.id.clone(),
         })

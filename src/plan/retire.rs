@@ -161,8 +161,8 @@ impl Down<'_, '_> {
 
     fn expects(&self, mut marks: BTreeMap<Mark, MarkExpects>, agent: Option<AgentExpects>) -> Expects {
         // What is decided of a node with a hold is void once the hold says something else.
-        let hold = self.node.server.metadata.get(Mark::Hold.key());
-        marks.extend(hold.map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone()))));
+        let hold = self.node.server.mark(Mark::Hold);
+        marks.extend(hold.map(|hold| (Mark::Hold, MarkExpects::Is(hold.to_owned()))));
         let server = ServerExpects {
             provider: self.node.provider.clone(),
             id: self.node.server.id.clone(),

@@ -137,7 +137,7 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
         rule: rule_of(&node.state),
         tail: tail(from, node, machine.as_ref()),
         machine,
-        marks: Mark::ALL.iter().filter_map(|mark| Some((mark.key(), node.server.metadata.get(mark.key())?.clone()))).collect(),
+        marks: Mark::ALL.iter().filter_map(|mark| Some((mark.key(), node.server.mark(*mark)?.to_owned()))).collect(),
         read: Some(node.marks.clone()),
         see: see(node, &next, has_command),
         next,
@@ -154,7 +154,7 @@ pub fn explain_agent(plan: &Plan, lone: &LoneAgent<'_>) -> Explanation {
         "an agent with a name of ours is left alone while its description does not name this deployment"
     };
     Explanation {
-        node: name,
+        node: name.to_string(),
         pool: None,
         image: None,
         wanted: false,
@@ -184,9 +184,9 @@ fn server_seen(from: Sources<'_>, node: &Node<'_>) -> ServerSeen {
         created: server.created,
         launched: server.launched,
         address: provider.and_then(|provider| node.address(provider)).map(str::to_owned),
-        flavor: server.flavor.clone(),
+        flavor: server.flavor.to_string(),
         image: image_name(from.observed, &node.provider, server),
-        availability_zone: server.availability_zone.clone(),
+        availability_zone: server.availability_zone.as_ref().map(ToString::to_string),
         locked: server.locked,
     }
 }

@@ -124,9 +124,9 @@ fn provider_status(
     let strangers = list.into_iter().flat_map(|list| &list.servers);
     let strangers = strangers.filter(|server| Marks::read(&server.metadata, &desired.controller.id).is_none());
     let foreign = strangers.map(|server| Foreign {
-        name: server.name.clone(),
+        name: server.name.to_string(),
         id: server.id.clone(),
-        flavor: server.flavor.clone(),
+        flavor: server.flavor.to_string(),
         created: server.created,
     });
     let (quota, quota_gap) = match further.get(&Ask::Limits(provider.name.clone())) {

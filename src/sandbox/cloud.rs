@@ -11,7 +11,7 @@ use super::floating::CloudFloatingIp;
 use super::images::CloudImage;
 use super::refusal::Refusal;
 use crate::desired::Family;
-use crate::names::{FlavorId, FloatingIpId, NetworkId, ServerId};
+use crate::names::{FlavorId, FloatingIpId, NetworkId, ServerId, Text};
 use crate::observed::marks::MAX_VALUE;
 use crate::observed::{Address, AddressKind, Flavor, Headroom, Network, Quota, Server, ServerStatus};
 
@@ -148,12 +148,12 @@ impl Cloud {
         id: &ServerId,
         items: &BTreeMap<String, String>,
         now: Timestamp,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
+    ) -> Result<BTreeMap<Text, Text>, Refusal> {
         let server = self.server(id)?;
         server.check_metadata_state()?;
-        let others = server.seen.metadata.keys().filter(|key| !items.contains_key(*key)).count();
+        let others = server.seen.metadata.keys().filter(|key| !items.contains_key(key.as_str())).count();
         check_metadata(items, others)?;
-        server.seen.metadata.extend(items.clone());
+        server.seen.metadata.extend(items.iter().map(|(key, value)| (key.into(), value.into())));
         server.seen.updated = Some(now);
         Ok(server.seen.metadata.clone())
     }
@@ -240,7 +240,12 @@ impl CloudServer {
         let network = self.networks.first().cloned().unwrap_or_default();
         self.seen.addresses = address
             .into_iter()
-            .map(|address| Address { network: network.clone(), address, family: Family::V4, kind: AddressKind::Fixed })
+            .map(|address| Address {
+                network: network.as_str().into(),
+                address: address.into(),
+                family: Family::V4,
+                kind: AddressKind::Fixed,
+            })
             .collect();
     }
 }

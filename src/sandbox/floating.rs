@@ -46,7 +46,7 @@ impl Cloud {
         Port {
             id: port_id(&server.seen.id),
             network: network.map_or_else(|| NetworkId::from(""), |network| network.id.clone()),
-            fixed: server.seen.addresses.iter().map(|address| address.address.clone()).collect(),
+            fixed: server.seen.addresses.iter().map(|address| address.address.to_string()).collect(),
         }
     }
 
@@ -93,8 +93,8 @@ impl State {
         let (address, id, created) = (self.next_address(), FloatingIpId::new(self.ids.uuid()), self.clock.now());
         let cloud = self.cloud(provider)?;
         let of = server.as_ref().and_then(|id| cloud.servers.get(id));
-        let name = of.map_or_else(|| address.clone(), |server| server.seen.name.clone());
-        let fixed = of.and_then(|server| Some(server.seen.addresses.first()?.address.clone()));
+        let name = of.map_or_else(|| address.clone(), |server| server.seen.name.to_string());
+        let fixed = of.and_then(|server| Some(server.seen.addresses.first()?.address.to_string()));
         let port = new.port.map(PortId::new);
         let seen = FloatingIp { id: id.clone(), address: address.clone(), fixed, port, description: new.description };
         let made = CloudFloatingIp { seen, network: NetworkId::new(new.network), created };

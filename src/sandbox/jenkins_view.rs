@@ -32,7 +32,7 @@ impl Node {
 
     pub fn computer(&self, generation: Generation) -> Computer {
         Computer {
-            name: self.name.as_str().to_owned(),
+            name: self.name.as_str().into(),
             description: generation.tells_description().then(|| self.description.clone()),
             offline: self.offline(),
             temporarily_offline: self.marked,

@@ -132,7 +132,7 @@ impl Sandbox {
             for copy in 0..copies {
                 let (mut server, mut node) = (server.clone(), node.clone());
                 server.seen.id = ServerId::new(state.ids.uuid());
-                server.seen.name = format!("{name}-{copy:05}");
+                server.seen.name = format!("{name}-{copy:05}").into();
                 node.name = NodeName::new(server.seen.name.as_str());
                 node.launcher = NodeLauncher::Elsewhere;
                 if let Some(cloud) = state.clouds.get_mut(provider) {

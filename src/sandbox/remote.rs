@@ -93,7 +93,7 @@ impl State {
 
     pub(super) fn name_of(&self, server: &ServerId) -> String {
         let mut servers = self.clouds.values().filter_map(|cloud| cloud.servers.get(server));
-        servers.next().map(|server| server.seen.name.clone()).unwrap_or_default()
+        servers.next().map(|server| server.seen.name.to_string()).unwrap_or_default()
     }
 }
 

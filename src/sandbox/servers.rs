@@ -8,7 +8,7 @@ use super::machine::{KeySeed, Machine};
 use super::refusal::Refusal;
 use super::state::State;
 use crate::desired::Clean;
-use crate::names::{ImageId, ProviderName, ServerId};
+use crate::names::{ImageId, ProviderName, ServerId, Text};
 use crate::observed::{Flavor, Server, ServerStatus};
 
 impl State {
@@ -43,18 +43,18 @@ impl State {
         let now = self.clock.now();
         let seen = Server {
             id: id.clone(),
-            name: new.name,
+            name: new.name.into(),
             status: ServerStatus::Build,
             task: Some("scheduling".to_owned()),
             created: now,
             updated: Some(now),
             launched: None,
             image: (!new.image.is_empty()).then(|| ImageId::new(new.image)),
-            flavor: flavor.name.clone(),
+            flavor: flavor.name.as_str().into(),
             addresses: Vec::new(),
-            availability_zone: new.availability_zone.or_else(|| Some("nova".to_owned())),
+            availability_zone: Some(new.availability_zone.unwrap_or_else(|| "nova".to_owned()).into()),
             locked: Some(false),
-            metadata: new.metadata,
+            metadata: new.metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             fault: None,
         };
         let server = CloudServer {
@@ -98,7 +98,7 @@ impl State {
         provider: &ProviderName,
         id: &ServerId,
         items: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
+    ) -> Result<BTreeMap<Text, Text>, Refusal> {
         let now = self.clock.now();
         let all = self.cloud(provider)?.set_metadata(id, items, now)?;
         let detail: Vec<String> = items.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -125,7 +125,7 @@ impl State {
 
     fn server_name(&self, provider: &ProviderName, id: &ServerId) -> String {
         let server = self.clouds.get(provider).and_then(|cloud| cloud.servers.get(id));
-        server.map(|server| server.seen.name.clone()).unwrap_or_default()
+        server.map(|server| server.seen.name.to_string()).unwrap_or_default()
     }
 
     pub(super) fn finish_build(&mut self, provider: &ProviderName, id: &ServerId) {

@@ -102,7 +102,7 @@ fn seen() -> Seen {
         addresses: vec![address],
         availability_zone: None,
         locked: Some(false),
-        metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}"), value.to_owned())).into(),
+        metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}").into(), value.into())).into(),
         fault: None,
     };
     let mut desired = desired("/nowhere/lock".into());
@@ -127,7 +127,7 @@ fn script(value: &str) -> ScriptState {
 
 impl Seen {
     fn mark(&mut self, key: &str, value: String) {
-        self.server.metadata.insert(format!("poolkeeper_{key}"), value);
+        self.server.metadata.insert(format!("poolkeeper_{key}").into(), value.into());
     }
 
     fn image_mark(&mut self, mark: ImageMark, value: &str) {

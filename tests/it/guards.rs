@@ -26,7 +26,7 @@ fn filled(min_ready: u32) -> Scene {
 }
 
 fn mark(scene: &Scene, id: &ServerId, mark: Mark, value: &str) {
-    assert!(scene.world.change_server(id, |server| drop(server.metadata.insert(mark.key().to_owned(), value.to_owned()))));
+    assert!(scene.world.change_server(id, |server| drop(server.metadata.insert(mark.key().into(), value.into()))));
 }
 
 fn creates(plan: &Plan) -> usize {
@@ -46,7 +46,10 @@ fn an_agent_whose_server_lost_its_marks_is_kept() {
     scene.world.power(&server.id, false);
     scene.world.tick(3600);
     scene.converge();
-    assert!(scene.names().contains(&server.name) && scene.agents().contains(&server.name), "it is not ours to remove any more");
+    assert!(
+        scene.names().contains(&server.name.to_string()) && scene.agents().contains(&server.name.to_string()),
+        "it is not ours to remove any more"
+    );
 }
 
 #[test]
@@ -57,10 +60,10 @@ fn behind_an_unseen_jenkins_a_used_node_stays() {
     let target = Source::Target(Scene::target());
     scene.world.begin_outage(target.clone(), "connect timed out after 10s");
     assert_eq!(scene.timer().deleted, 0);
-    assert!(scene.names().contains(&server.name));
+    assert!(scene.names().contains(&server.name.to_string()));
     scene.world.end_outage(&target);
     scene.converge();
-    assert!(!scene.names().contains(&server.name));
+    assert!(!scene.names().contains(&server.name.to_string()));
     scene.assert_settled();
 }
 
@@ -226,7 +229,7 @@ fn what_a_person_holds_between_plan_and_act_is_not_deleted() {
     let holder = HoldsFirst(&scene, Mutex::new(0));
     run(&scene.desired, &scene.world, &Options::default(), outside, &holder).expect("the lock is free");
     assert_eq!(*holder.1.lock().expect("no panic"), 1, "one plan would have deleted it");
-    assert!(scene.names().contains(&used.name) && scene.agents().contains(&used.name));
+    assert!(scene.names().contains(&used.name.to_string()) && scene.agents().contains(&used.name.to_string()));
 }
 
 /// A server that carries our mark and `retire`, and its agent as it should be for a deletion.

@@ -10,10 +10,10 @@ fn hold_first(scene: &Scene, until: &str, locked: Option<bool>) -> String {
     let server = scene.servers().into_iter().next().expect("a server");
     let mark = format!("alice; {until}; T143938");
     scene.world.change_server(&server.id, |server| {
-        server.metadata.insert(Mark::Hold.key().to_owned(), mark);
+        server.metadata.insert(Mark::Hold.key().into(), mark.into());
         server.locked = locked;
     });
-    server.name
+    server.name.to_string()
 }
 
 /// What was done to this node, in order.
@@ -96,6 +96,6 @@ fn a_lock_without_a_hold_has_no_end() {
     scene.world.change_server(&server.id, |server| server.locked = Some(true));
     scene.world.tick(24 * 60 * 60);
     scene.converge();
-    assert!(scene.names().contains(&server.name));
+    assert!(scene.names().contains(&server.name.to_string()));
     scene.assert_settled();
 }

@@ -86,7 +86,7 @@ fn call_bad(scene: &Scene, image: &Image) {
 /// What the nodes boot from.
 pub(crate) fn bases(scene: &Scene) -> BTreeSet<String> {
     let servers = scene.servers().into_iter().filter(|server| server.metadata.contains_key(Mark::Pool.key()));
-    servers.map(|server| server.metadata.get(Mark::Base.key()).expect("the mark").clone()).collect()
+    servers.map(|server| server.mark(Mark::Base).expect("the mark").to_owned()).collect()
 }
 
 pub(crate) fn builds(scene: &Scene) -> Vec<Due> {

@@ -27,7 +27,7 @@ fn setup_fails() -> Fate {
 }
 
 fn failed_marks(scene: &Scene) -> Vec<String> {
-    scene.servers().iter().filter_map(|server| server.metadata.get(Mark::Failed.key()).cloned()).collect()
+    scene.servers().iter().filter_map(|server| server.mark(Mark::Failed).map(str::to_owned)).collect()
 }
 
 fn created(scene: &Scene) -> usize {

@@ -223,7 +223,8 @@ fn a_used_node_is_deleted_and_replaced() {
             Scene { gone: used, stays: busy }
         },
         check: |served, scene| {
-            let busy: Vec<String> = agents(served).into_iter().filter(|agent| agent.busy).map(|agent| agent.name).collect();
+            let busy: Vec<String> =
+                agents(served).into_iter().filter(|agent| agent.busy).map(|agent| agent.name.to_string()).collect();
             ensure(busy == scene.stays, || format!("busy: {busy:?}"))?;
             nodes(served, 2, scene).and_then(|()| made(served, [3, 3, 1, 1]))
         },
@@ -267,7 +268,7 @@ fn after_its_back_off_the_next_try_takes_its_place() {
             // Its back-off (a minute from its creation) passes.
             let earlier = failed[0].created - SignedDuration::from_mins(5);
             assert!(served.world.change_server(&failed[0].id, |server| server.created = earlier));
-            Scene { gone: vec![failed[0].name.clone()], stays: Vec::new() }
+            Scene { gone: vec![failed[0].name.to_string()], stays: Vec::new() }
         },
         check: |served, scene| {
             let tries: Vec<_> = served.world.servers(&"cloud-0".into()).into_iter().map(|server| server.metadata).collect();

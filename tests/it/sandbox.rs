@@ -108,7 +108,7 @@ impl Wire {
         let server = self.cloud.server(id).expect("an answer").expect("a server");
         let host = server.addresses.first().map(|address| address.address.clone()).unwrap_or_default();
         let private_key = self.directory.path().join("key");
-        Login { host, port: self.ssh.port(), usernames: vec!["jenkins".into()], private_key }
+        Login { host: host.to_string(), port: self.ssh.port(), usernames: vec!["jenkins".into()], private_key }
     }
 
     fn look(&self, id: &ServerId, pinned: Option<&HostKey>) -> MachineSight {

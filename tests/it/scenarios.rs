@@ -246,7 +246,7 @@ fn a_server_that_somebody_deleted_leaves_no_agent() {
     });
     scene.world.tick(60);
     scene.converge();
-    assert!(!scene.agents().contains(&gone.name));
+    assert!(!scene.agents().contains(&gone.name.to_string()));
     assert_eq!(scene.names().len(), 2);
     scene.assert_settled();
 }
@@ -337,7 +337,7 @@ fn an_agent_with_a_name_of_ours_and_a_strangers_description_is_left_alone() {
         });
         scene.world.tick(60);
         scene.converge();
-        assert!(scene.agents().contains(&ours.name), "{generation:?}");
+        assert!(scene.agents().contains(&ours.name.to_string()), "{generation:?}");
         scene.assert_settled();
     }
 }

@@ -127,11 +127,11 @@ impl Scene {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.servers().into_iter().map(|server| server.name).collect()
+        self.servers().into_iter().map(|server| server.name.to_string()).collect()
     }
 
     pub(crate) fn agents(&self) -> Vec<String> {
-        self.world.agents(&TargetName::from(TARGET)).into_iter().map(|agent| agent.name).collect()
+        self.world.agents(&TargetName::from(TARGET)).into_iter().map(|agent| agent.name.to_string()).collect()
     }
 
     pub(crate) fn target() -> TargetName {

@@ -155,7 +155,7 @@ impl Served {
     /// The names of a provider's servers, in order.
     pub(crate) fn servers(&self, provider: &str) -> Vec<String> {
         let mut names: Vec<String> =
-            self.world.servers(&ProviderName::from(provider)).into_iter().map(|server| server.name).collect();
+            self.world.servers(&ProviderName::from(provider)).into_iter().map(|server| server.name.to_string()).collect();
         names.sort_unstable();
         names
     }

@@ -65,10 +65,10 @@ impl Deployment {
         let plan = planned(&self.desired, &observed, world.now());
         assert!(plan.is_empty(), "{when}: {:?}", plan.chains.iter().map(|chain| &chain.because).collect::<Vec<_>>());
         let mut servers: Vec<String> =
-            world.servers(&ProviderName::from("sandbox")).into_iter().map(|server| server.name).collect();
+            world.servers(&ProviderName::from("sandbox")).into_iter().map(|server| server.name.to_string()).collect();
         let agents = world.agents(&self.stage.target);
         servers.sort_unstable();
-        let names: Vec<String> = agents.iter().map(|agent| agent.name.clone()).collect();
+        let names: Vec<String> = agents.iter().map(|agent| agent.name.to_string()).collect();
         assert_eq!((servers.len(), servers), (2, names), "{when}");
         assert!(agents.iter().all(Computer::online), "{when}");
         assert!(world.with(|state| state.killed_builds.is_empty()), "{when}");

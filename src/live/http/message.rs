@@ -211,7 +211,7 @@ impl Response {
     }
 
     /// The body read as `T`. The error says where it broke and shows the body's start, or says that it is HTML.
-    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
+    pub fn json<'b, T: serde::Deserialize<'b>>(&'b self) -> Result<T, String> {
         read_json(&self.body).map_err(|error| {
             if self.is_html() {
                 return format!("HTML instead of JSON: {}", log::html_title(&self.text()));
@@ -221,8 +221,21 @@ impl Response {
     }
 }
 
+/// A text that is read and not kept: nothing is copied unless it has an escape in it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Raw<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+
+impl std::ops::Deref for Raw<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// JSON as `T`. Whether a body is UTF-8 is asked once for the whole of it: for each text in it, it is a tenth of a long list's cost.
-pub fn read_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+pub fn read_json<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> serde_json::Result<T> {
     match std::str::from_utf8(body) {
         Ok(text) => serde_json::from_str(text),
         // Its error says where.

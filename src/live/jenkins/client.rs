@@ -274,7 +274,7 @@ impl Jenkins {
         if response.status != 200 {
             return Err(fault::unexpected(tried, &response));
         }
-        let set: ComputerSet = response.json().map_err(|said| not_whole(said, &tried))?;
+        let set: ComputerSet<'_> = response.json().map_err(|said| not_whole(said, &tried))?;
         let version = response.header("x-jenkins").map(str::to_owned);
         self.seen(|seen| seen.version.clone_from(&version));
         let session = response.header("x-jenkins-session").map(str::to_owned);
@@ -287,7 +287,7 @@ impl Jenkins {
         let tried = format!("GET {}{}/api/json", self.url, computer_path(name));
         match response.status {
             200 => {
-                let computer: RawComputer = response.json().map_err(|said| not_whole(said, &tried))?;
+                let computer: RawComputer<'_> = response.json().map_err(|said| not_whole(said, &tried))?;
                 Ok(Some(computer.read()))
             }
             404 => {

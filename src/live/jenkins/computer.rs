@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::live::http::Raw;
+use crate::names::Text;
 use crate::observed::{Computer, OfflineCause};
 
 /// The properties of one computer. Names that a generation does not know match nothing. No `depth` and no ranges, which
@@ -30,27 +32,28 @@ fn encoded(path: &str) -> String {
 /// The answer to `list_path`. A list without its sums is not whole.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ComputerSet {
+pub struct ComputerSet<'a> {
     #[serde(rename = "busyExecutors")]
     _busy: i64,
     #[serde(rename = "totalExecutors")]
     _total: i64,
-    computer: Vec<RawComputer>,
+    #[serde(borrow)]
+    computer: Vec<RawComputer<'a>>,
 }
 
 /// The answer to `one_path`, and an item of the list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RawComputer {
-    #[serde(rename = "_class")]
-    class: Option<String>,
-    display_name: String,
+pub struct RawComputer<'a> {
+    #[serde(rename = "_class", borrow)]
+    class: Option<Raw<'a>>,
+    display_name: Text,
     description: Option<String>,
     offline: bool,
     temporarily_offline: bool,
     idle: bool,
     num_executors: i64,
-    offline_cause_reason: Option<String>,
+    offline_cause_reason: Option<Raw<'a>>,
     offline_cause: Option<RawCause>,
     #[serde(default)]
     executors: Vec<RawExecutor>,
@@ -80,7 +83,7 @@ struct RawBuild {
     url: Option<String>,
 }
 
-impl ComputerSet {
+impl ComputerSet<'_> {
     /// Every agent by name, without the controller's own node. Controllers list them in an order of their own.
     pub fn agents(self) -> Vec<Computer> {
         let agents = self.computer.into_iter().filter(|computer| !computer.is_controller());
@@ -90,7 +93,7 @@ impl ComputerSet {
     }
 }
 
-impl RawComputer {
+impl RawComputer<'_> {
     /// By its class where there is one; else by the names that it has in English. An agent of ours never has them.
     fn is_controller(&self) -> bool {
         match self.class.as_deref() {

@@ -97,7 +97,7 @@ impl Cloud {
     /// instance.py, `fill_faults`): "No valid host was found", of cell 0, or what a host said is on the server itself only.
     /// One that cannot be read is left out: its state is known without.
     fn read_faults(&self, servers: &mut [Server], controller: &ControllerId) {
-        let ours = |server: &Server| server.metadata.get(Mark::Controller.key()).is_some_and(|id| id == controller.as_str());
+        let ours = |server: &Server| server.mark(Mark::Controller) == Some(controller.as_str());
         let silent = |server: &&mut Server| server.status == ServerStatus::Error && server.fault.is_none() && ours(server);
         for server in servers.iter_mut().filter(silent).take(MAX_FAULTS) {
             if let Ok(Some(seen)) = nova::server(&self.session, &server.id) {

@@ -41,7 +41,7 @@ type Page<T> = (Vec<T>, bool);
 /// Every server of the project.
 pub(super) fn servers(session: &Session) -> Result<Vec<Server>, CallError> {
     let read = |tried: &str, response: &Response| {
-        let answer: ServersAnswer = json_of(tried, response)?;
+        let answer: ServersAnswer<'_> = json_of(tried, response)?;
         answer.read().map_err(|said| fault::unreadable(tried, response, &said))
     };
     pages(session, "/servers/detail", read, |server| server.id.as_str())
@@ -91,7 +91,7 @@ fn success(tried: &str, response: &Response) -> Result<(), CallError> {
     if response.is_success() { Ok(()) } else { Err(fault::refused(tried, response)) }
 }
 
-fn json_of<T: serde::de::DeserializeOwned>(tried: &str, response: &Response) -> Result<T, CallError> {
+fn json_of<'b, T: Deserialize<'b>>(tried: &str, response: &'b Response) -> Result<T, CallError> {
     response.json().map_err(|said| fault::foreign(tried, response, &said))
 }
 
@@ -114,7 +114,7 @@ pub(super) fn server(session: &Session, id: &ServerId) -> Result<Option<Server>,
         return Ok(None);
     }
     success(&tried, &response)?;
-    let answer: ServerAnswer = json_of(&tried, &response)?;
+    let answer: ServerAnswer<'_> = json_of(&tried, &response)?;
     if answer.server.is_unseen() {
         let said = "it is in a cell that is down: Nova does not show its marks";
         return Err(fault::unreadable(&tried, &response, said));

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::desired::Family;
-use crate::live::http::read_json;
-use crate::names::{ImageId, ServerId};
+use crate::live::http::{Raw, read_json};
+use crate::names::{ImageId, ServerId, Text};
 use crate::observed::{Address, AddressKind, Headroom, Quota, Server, ServerStatus};
 
 #[derive(Deserialize)]
@@ -19,19 +19,21 @@ pub(super) struct Link {
 }
 
 #[derive(Deserialize)]
-pub(super) struct ServerAnswer {
-    pub server: ServerBody,
+pub(super) struct ServerAnswer<'a> {
+    #[serde(borrow)]
+    pub server: ServerBody<'a>,
 }
 
 /// A page of `servers/detail`.
 #[derive(Deserialize)]
-pub(super) struct ServersAnswer {
-    servers: Vec<ServerBody>,
+pub(super) struct ServersAnswer<'a> {
+    #[serde(borrow)]
+    servers: Vec<ServerBody<'a>>,
     #[serde(default)]
     servers_links: Vec<Link>,
 }
 
-impl ServersAnswer {
+impl ServersAnswer<'_> {
     /// Its servers, and whether there is a next page.
     pub(super) fn read(self) -> Result<(Vec<Server>, bool), String> {
         let unseen = self.servers.iter().filter(|server| server.is_unseen()).count();
@@ -49,22 +51,23 @@ pub(super) fn has_next(links: &[Link]) -> bool {
 
 /// The servers of one page, as the client reads it: for measurements.
 pub fn servers_of_page(json: &[u8]) -> Result<Vec<Server>, String> {
-    let answer: ServersAnswer = read_json(json).map_err(|error| error.to_string())?;
+    let answer: ServersAnswer<'_> = read_json(json).map_err(|error| error.to_string())?;
     Ok(answer.read()?.0)
 }
 
 /// Of `servers/detail` and `servers/{id}`, microversions 2.1 to 2.90. From 2.69 on a server in a cell that is down has
 /// little more than its id.
 #[derive(Deserialize)]
-pub(super) struct ServerBody {
-    id: String,
-    name: Option<String>,
-    status: String,
-    metadata: Option<BTreeMap<String, String>>,
-    created: Option<String>,
-    updated: Option<String>,
+pub(super) struct ServerBody<'a> {
+    id: Text,
+    name: Option<Text>,
+    #[serde(borrow)]
+    status: Raw<'a>,
+    metadata: Option<BTreeMap<Text, Text>>,
+    created: Option<Raw<'a>>,
+    updated: Option<Raw<'a>>,
     #[serde(default)]
-    addresses: BTreeMap<String, Vec<AddressBody>>,
+    addresses: BTreeMap<Text, Vec<AddressBody<'a>>>,
     image: Option<ImageRef>,
     flavor: Option<FlavorRef>,
     /// Since 2.9.
@@ -73,13 +76,13 @@ pub(super) struct ServerBody {
     #[serde(rename = "OS-EXT-STS:task_state")]
     task: Option<String>,
     #[serde(rename = "OS-SRV-USG:launched_at")]
-    launched: Option<String>,
+    launched: Option<Raw<'a>>,
     #[serde(rename = "OS-EXT-AZ:availability_zone")]
-    zone: Option<String>,
+    zone: Option<Text>,
 }
 
 /// A map with an id, or an empty text (none) for a server that was booted from a volume.
-struct ImageRef(Option<String>);
+struct ImageRef(Option<Text>);
 
 impl<'de> Deserialize<'de> for ImageRef {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
@@ -116,16 +119,16 @@ impl<'de> Visitor<'de> for ImageVisitor {
 /// Since 2.47 without its id.
 #[derive(Deserialize)]
 struct FlavorRef {
-    original_name: Option<String>,
-    id: Option<String>,
+    original_name: Option<Text>,
+    id: Option<Text>,
 }
 
 #[derive(Deserialize)]
-struct AddressBody {
-    addr: String,
+struct AddressBody<'a> {
+    addr: Text,
     version: u8,
-    #[serde(rename = "OS-EXT-IPS:type")]
-    kind: Option<String>,
+    #[serde(rename = "OS-EXT-IPS:type", borrow)]
+    kind: Option<Raw<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +137,7 @@ struct FaultBody {
     message: String,
 }
 
-impl ServerBody {
+impl ServerBody<'_> {
     /// Nova shows that it is there and nothing of it.
     pub(super) fn is_unseen(&self) -> bool {
         self.name.is_none() || self.metadata.is_none()

@@ -179,7 +179,7 @@ fn back_off(sights: &Sights<'_>, create: &CreateServer, image: &SnapshotImage, o
         sight.marks.role == Role::Builder
             && *sight.provider == create.provider
             && sight.marks.image.as_ref() == Some(&image.name)
-            && sight.marks.spec.as_ref() == create.marks.get(&Mark::Spec)
+            && sight.marks.spec.as_deref() == create.marks.get(&Mark::Spec).map(String::as_str)
             && sight.has(Mark::Failed)
             && !sight.has(Mark::Retire)
     };

@@ -112,7 +112,7 @@ impl Steps<'_, '_> {
     /// The value that stands there before the action.
     fn value(&self, mark: Mark) -> Option<&str> {
         let written = self.written.iter().rev().find(|(written, _)| *written == mark).map(|(_, value)| value.as_str());
-        written.or_else(|| self.sight.server.metadata.get(mark.key()).map(String::as_str))
+        written.or_else(|| self.sight.server.mark(mark))
     }
 
     fn faults(&self, action: &Action) -> Vec<Fault> {

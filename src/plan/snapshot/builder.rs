@@ -151,7 +151,7 @@ impl Builders<'_> {
 
     fn create_image(&self, node: &Node<'_>) -> Option<Action> {
         let image = node.image?;
-        let mark = |mark: Mark| node.server.metadata.get(mark.key()).cloned().unwrap_or_default();
+        let mark = |mark: Mark| node.server.mark(mark).unwrap_or_default().to_owned();
         let marks = BTreeMap::from([
             (ImageMark::Controller, self.sight.desired.controller.id.to_string()),
             (ImageMark::Image, image.name.to_string()),

@@ -181,7 +181,7 @@ impl<'a> Look<'a> {
 
     /// The builder is made from what is wanted now.
     pub fn is_from_now(&self, builder: &Node<'_>) -> bool {
-        self.inputs.as_ref().is_none_or(|inputs| builder.marks.spec.as_ref() == Some(&inputs.spec))
+        self.inputs.as_ref().is_none_or(|inputs| builder.marks.spec.as_deref() == Some(inputs.spec.as_str()))
     }
 }
 

@@ -38,13 +38,7 @@ pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Im
         id: builder.server.id.clone(),
         controller: controller.clone(),
         status: None,
-        marks: builder
-            .server
-            .metadata
-            .get(Mark::Hold.key())
-            .map(|hold| (Mark::Hold, MarkExpects::Is(hold.clone())))
-            .into_iter()
-            .collect(),
+        marks: builder.server.mark(Mark::Hold).map(|hold| (Mark::Hold, MarkExpects::Is(hold.to_owned()))).into_iter().collect(),
     };
     Action { act, expects: Expects { server: Some(server), image: Some(expected), ..Expects::default() } }
 }

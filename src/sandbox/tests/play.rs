@@ -76,7 +76,7 @@ impl Play {
     pub(super) fn login(&self, id: &ServerId) -> Login {
         let server = self.world.server(&self.provider, id).expect("a server");
         let host = server.addresses.first().map(|address| address.address.clone()).unwrap_or_default();
-        Login { host, port: 22, usernames: vec!["jenkins".into()], private_key: PathBuf::from("/key") }
+        Login { host: host.to_string(), port: 22, usernames: vec!["jenkins".into()], private_key: PathBuf::from("/key") }
     }
 
     pub(super) fn look(&self, id: &ServerId, pinned: Option<HostKey>) -> MachineSight {

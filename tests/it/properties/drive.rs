@@ -170,7 +170,7 @@ impl Drive {
     fn stranger(&self, kind: u8, provider: Pick) {
         let provider = pick(&self.providers(), provider).expect("one");
         let other = [("poolkeeper_controller", "other"), ("poolkeeper_role", "node"), ("poolkeeper_pool", "ci-0")];
-        let ours = self.servers().first().map(|(_, server)| server.name.clone());
+        let ours = self.servers().first().map(|(_, server)| server.name.to_string());
         let (name, marks) = match kind {
             0 => ("debug-trusty".to_owned(), &[][..]),
             1 => ("ci-0-1".to_owned(), &other[..]),
@@ -197,7 +197,7 @@ impl Drive {
         let target = target.or_else(|| self.targets().into_iter().next()).expect("one");
         let mut guarded = self.guarded.lock().expect("no panic");
         if !matches!(deed.kind, Kind::RestartController) {
-            guarded.kept.remove(&name);
+            guarded.kept.remove(name.as_str());
         }
         let world = &self.world;
         match &deed.kind {
@@ -217,7 +217,7 @@ impl Drive {
                 // A hold that ends takes it down, whoever marked it meanwhile.
                 let held = server.metadata.contains_key(Mark::Hold.key());
                 if keeps && !in_a_run && !held && server.status == ServerStatus::Active {
-                    guarded.kept.insert(name);
+                    guarded.kept.insert(name.to_string());
                 }
             }
             Kind::Unmark => world.unmark(&target, &name),
@@ -275,7 +275,7 @@ impl Drive {
     ) {
         let said = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
         self.world.change_server(&server.id, |server| {
-            server.metadata.insert(Mark::Hold.key().to_owned(), format!("alice; {said}; a look"));
+            server.metadata.insert(Mark::Hold.key().into(), format!("alice; {said}; a look").into());
             server.locked = Some(true);
         });
         let held = self.world.server(provider, &server.id).expect("it is there");
@@ -307,7 +307,9 @@ impl Drive {
     }
 
     pub(super) fn agents(&self) -> Vec<(TargetName, String)> {
-        let of = |target: TargetName| self.world.agents(&target).into_iter().map(move |agent| (target.clone(), agent.name));
+        let of = |target: TargetName| {
+            self.world.agents(&target).into_iter().map(move |agent| (target.clone(), agent.name.to_string()))
+        };
         self.targets().into_iter().flat_map(of).collect()
     }
 

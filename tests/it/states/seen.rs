@@ -102,7 +102,7 @@ impl Seen {
             addresses: vec![address],
             availability_zone: None,
             locked: Some(false),
-            metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}"), value.to_owned())).into(),
+            metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}").into(), value.into())).into(),
             fault: None,
         };
         let desired = desired("/nowhere/lock".into());
@@ -120,7 +120,7 @@ impl Seen {
     }
 
     fn mark(&mut self, key: &str, value: impl Into<String>) {
-        self.server.metadata.insert(format!("poolkeeper_{key}"), value.into());
+        self.server.metadata.insert(format!("poolkeeper_{key}").into(), value.into().into());
     }
 
     fn word(&mut self, about: &str, key: &str, value: &str) {
@@ -181,7 +181,7 @@ impl Seen {
         servers.extend((0..if self.mass { 4 } else { 0 }).map(|number| {
             let mut other = Self::new();
             other.mark("agent", "joined");
-            Server { id: ServerId::new(format!("other-{number}")), name: format!("ci-jessie-{number}"), ..other.server }
+            Server { id: ServerId::new(format!("other-{number}")), name: format!("ci-jessie-{number}").into(), ..other.server }
         }));
         let provider = ProviderName::from(PROVIDER);
         let lists = ProviderLists { servers, ..ProviderLists::default() };
