@@ -313,13 +313,21 @@ fn an_image_comes_back_whole_or_not_at_all() {
     let cut = save("ci-base", &[]);
     let talk = text(&cut.stderr);
     assert!(cut.status.code() == Some(5) && talk.contains("before it was whole"), "{talk}");
-    assert!(!target.exists() && !part.exists(), "nothing is left of it");
+    let of_target = || -> Vec<String> {
+        let entries = fs::read_dir(served.desired_state().join("..")).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("target")).collect()
+    };
+    assert_eq!(of_target(), [""; 0], "nothing is left of it");
 
-    fs::write(&part, "of a call that was killed").expect("a file");
+    fs::write(&part, "somebody's").expect("a file");
     let said = text(&save("ci-base", &[]).stdout);
     assert!(said.starts_with(&format!("saved     ci-base ({id}) of {CLOUD} to {target_text}: 683.5 KiB")), "{said}");
     assert!(said.ends_with(&format!("checked   sha512 {}\n", digests(&bytes).sha512)), "{said}");
-    assert!(fs::read(&target).expect("a file") == bytes && !part.exists());
+    assert!(fs::read(&target).expect("a file") == bytes);
+    assert_eq!(fs::read(&part).expect("a file"), b"somebody's", "never overwritten");
+    fs::remove_file(&part).expect("the file");
+    assert_eq!(of_target(), ["target"]);
 
     fs::write(&target, "mine").expect("a file");
     assert_eq!(save("ci-base", &[]).status.code(), Some(2));

@@ -6,6 +6,7 @@ pub mod list;
 pub mod log;
 pub mod publish;
 pub mod save;
+pub mod unique;
 pub mod update;
 
 use crate::desired::{Desired, SnapshotImage, near};
