@@ -356,7 +356,7 @@ fn a_base_image_is_built_and_published() {
     fs::create_dir_all(state.join("images")).expect("a folder");
     let image = format!(
         "providers: [{CLOUD}]\nbase-image: debian-base\nflavor: m1.small\nsetup-script: ready.sh\nscript-dir: scripts\n\
-         private-key: '{}'\ndiskimage: {{elements: [debian, vm], release: bookworm, env: {{DIB_X: y}}}}\n",
+         private-key: '{}'\ndiskimage: {{elements: [debian, vm], release: bookworm, env: {{DIB_X: geheim}}}}\n",
         key.display()
     );
     fs::write(state.join("images/ci-jessie.yaml"), &image).expect("a file");
@@ -376,7 +376,9 @@ fn a_base_image_is_built_and_published() {
 
     fs::write(bin.join("disk-image-create"), DISK_IMAGE_CREATE).expect("a file");
     fs::set_permissions(bin.join("disk-image-create"), fs::Permissions::from_mode(0o755)).expect("a mode");
-    let output = build("ci-jessie", &["--no-publish"]);
+    let output = build("ci-jessie", &["--no-publish", "-v"]);
+    let talk = text(&output.stderr);
+    assert!(talk.contains(r#"program=disk-image-create arguments=["-x", "-t", "qcow2""#) && !talk.contains("geheim"), "{talk}");
     assert!(output.status.success() && text(&output.stdout).starts_with("built     "), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("building\n"), "what it says comes through: {}", text(&output.stderr));
     assert_eq!(names(&served), ["debian-12"], "made alone");
@@ -387,5 +389,5 @@ fn a_base_image_is_built_and_published() {
     let made = fs::read(file).expect("it stays");
     assert_eq!(data(&served, "debian-base"), Some(digests(&made)));
     let words = String::from_utf8_lossy(&made).into_owned();
-    assert!(words.contains("-x -t qcow2 --no-tmpfs") && words.ends_with("debian vm|bookworm|y|"), "{words}");
+    assert!(words.contains("-x -t qcow2 --no-tmpfs") && words.ends_with("debian vm|bookworm|geheim|"), "{words}");
 }

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod change;
+pub mod diskimage;
 pub mod list;
 pub mod log;
 pub mod publish;
