@@ -44,7 +44,9 @@ fn all() -> Result<()> {
         failed(&scene)?;
     } else {
         println!("\n!!! NO IMAGE IS MADE HERE: this machine lacks what diskimage-builder needs for that:");
-        missing.iter().for_each(|what| println!("!!!   {what}"));
+        for what in &missing {
+            println!("!!!   {what}");
+        }
         println!("!!! Only what the real program was called with is looked at, in its own words.\n");
         called(&scene)?;
     }
