@@ -19,7 +19,7 @@ bench: deps ## what a run costs in calls, time and memory; fails when a target i
 	cp target/release/poolkeeper target/poolkeeper-released
 	cargo bench --locked --features sandbox --bench scale -- "$(CURDIR)/target/poolkeeper-released"
 
-e2e: deps ## the real binary against a real OpenStack and CI server in the lab (Debian 12, root, 20 minutes at most)
+e2e: deps ## the real binary against a real OpenStack and CI server in the lab (Debian 12, root, half an hour)
 	tests/lab/e2e.sh
 
 mutants: deps ## takes each rule of tests/mutations/list.txt out and demands a red test (python3; half an hour)

@@ -179,6 +179,7 @@ impl World for Live {
             Ask::AgentConfig(target, name) => self.target(target)?.config(name).map(Answer::AgentConfig),
             Ask::Queue(target) => self.target(target)?.queue().map(Answer::Queue),
             Ask::Networks(provider) => self.cloud(provider)?.networks().map(Answer::Networks),
+            Ask::Image(provider, image) => self.cloud(provider)?.image(image).map(Answer::Image),
             Ask::Ports(provider, server) => self.cloud(provider)?.ports(server).map(Answer::Ports),
         }
     }

@@ -243,6 +243,7 @@ impl<'a> Sights<'a> {
                     | Ask::Flavors(_)
                     | Ask::Networks(_)
                     | Ask::Ports(..)
+                    | Ask::Image(..)
                     | Ask::AgentConfig(..)
                     | Ask::Queue(_),
                     _,

@@ -22,6 +22,8 @@ pub enum Ask {
     Networks(ProviderName),
     /// A server's ports: what a floating IP is put on.
     Ports(ProviderName, ServerId),
+    /// One image by its id: what became of it.
+    Image(ProviderName, ImageId),
     /// One agent's config.xml: whose it is, where the list does not tell, and whether it is there at all.
     AgentConfig(TargetName, NodeName),
     /// Pipelines of a target that wait for a node to go on: after its restart, and only then.
@@ -51,6 +53,8 @@ pub enum Answer {
     Flavors(Vec<Flavor>),
     Networks(Vec<Network>),
     Ports(Vec<Port>),
+    /// None: there is none of that id any more.
+    Image(Option<Image>),
     AgentConfig(AgentConfig),
     /// Why each of them waits, in Jenkins' words: the node's name is among them.
     Queue(Vec<String>),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::WaitsFor;
 use super::drift::drifted;
 use super::need;
 use super::snapshot::{self, Snapshots};
@@ -47,6 +48,8 @@ pub fn asks(desired: &Desired, observed: &Observed, now: Timestamp) -> BTreeSet<
     let counts = need::counts(desired, observed, &joined, &drifted, now);
     let builds = snapshot::due::looks(desired, observed, &joined, &snapshots, now);
     let building = builds.iter().filter(|look| look.want.is_ok()).map(|look| &look.provider.name);
+    let no_base = builds.iter().filter(|look| matches!(look.want, Err(Some(WaitsFor::NoImage { .. }))));
+    asks.extend(no_base.filter_map(|look| snapshot::due::last_base(look.current?, &look.provider.name)));
     asks.extend(for_creating(desired, &observed.lists, &counts, building));
     asks.extend(configs(desired, &observed.lists, &joined));
     asks

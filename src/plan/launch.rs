@@ -146,7 +146,8 @@ impl<'r, 'a> Pools<'r, 'a> {
         let name = match &pool.image {
             PoolImage::Glance(name) => {
                 let back_off = self.not_backed_off(&key(pool, provider, None))?;
-                let image = newest(self.room.images(provider), name).ok_or_else(|| WaitsFor::NoImage(name.clone()))?;
+                let image = newest(self.room.images(provider), name)
+                    .ok_or_else(|| WaitsFor::NoImage { name: name.clone(), before: None })?;
                 return Ok((image, back_off));
             }
             PoolImage::Snapshot(name) => name,

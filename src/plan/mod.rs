@@ -237,7 +237,7 @@ impl WaitsFor {
             // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
             | Self::Replacement(_)
-            | Self::NoImage(_)
+            | Self::NoImage { .. }
             | Self::SeveralOwners { .. }
             // Its builder's own wait tells whether it moves.
             | Self::NoSnapshot { .. }

@@ -153,7 +153,11 @@ pub enum WaitsFor {
         attempt: u32,
         why: String,
     },
-    NoImage(String),
+    /// `before`: what became of the one that its snapshot of now was made from, where that was seen.
+    NoImage {
+        name: String,
+        before: Option<String>,
+    },
     /// Projects that share an active image of that name.
     SeveralOwners {
         name: String,
@@ -274,7 +278,8 @@ impl fmt::Display for WaitsFor {
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
-            Self::NoImage(name) => write!(out, "an ACTIVE image `{name}`"),
+            Self::NoImage { name, before: None } => write!(out, "an ACTIVE image `{name}`"),
+            Self::NoImage { name, before: Some(before) } => write!(out, "an ACTIVE image `{name}` (the last one {before})"),
             Self::SeveralOwners { name, owners } => {
                 write!(out, "a person: `{name}` is of several projects ({}): say which by base-image-owner", owners.join(", "))
             }

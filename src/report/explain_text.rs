@@ -271,7 +271,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesAtATime { .. }
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
-        | WaitsFor::NoImage(_)
+        | WaitsFor::NoImage { .. }
         | WaitsFor::SeveralOwners { .. }
         | WaitsFor::NoSnapshot { .. }
         | WaitsFor::BadInputs { .. }

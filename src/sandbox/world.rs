@@ -148,6 +148,11 @@ impl State {
                 Ok(Answer::Queue(self.jenkins.get(target).map(super::jenkins::Jenkins::waiting).unwrap_or_default()))
             }
             Ask::Ports(provider, server) => self.answer_ports(provider, server),
+            Ask::Image(provider, id) => {
+                self.seen(Source::Provider(provider.clone()), "GET /images/ID")?;
+                let mut images = self.clouds.get(provider).into_iter().flat_map(|cloud| &cloud.images);
+                Ok(Answer::Image(images.find(|image| image.seen.id == *id).map(|image| image.seen.clone())))
+            }
             Ask::Networks(provider) => {
                 self.seen(Source::Provider(provider.clone()), "GET /networks")?;
                 Ok(Answer::Networks(self.clouds.get(provider).map(|cloud| cloud.networks.clone()).unwrap_or_default()))

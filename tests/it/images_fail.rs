@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use poolkeeper::desired::PoolImage;
-use poolkeeper::names::{ImageName, PoolName};
+use poolkeeper::names::{ImageId, ImageName, PoolName};
 use poolkeeper::observed::{Image, ImageMark, KeepFailed, Mark, ServerStatus};
 use poolkeeper::plan::{Act, Plan, WaitsFor};
 use poolkeeper::report::plan_text::plan_text;
@@ -196,8 +196,8 @@ fn a_base_image_that_is_not_there_is_said_and_its_snapshot_is_used_on() {
     let known = |scene: &Scene| scene.plan().images[0].waits_for.clone();
     let base = scene.world.with(|state| state.clouds[PROVIDER].images[0].seen.id.clone());
     change_image(&scene, &base, |image| image.name = "image-ci-jessie_old_20261125".into());
-    assert_eq!(known(&scene), Some(WaitsFor::NoImage(BASE.into())));
-    assert!(plan_text(&scene.plan(), Style::plain()).contains("an ACTIVE image"), "it is said");
+    let before = Some("is called `image-ci-jessie_old_20261125` now".to_owned());
+    assert_eq!(known(&scene), Some(WaitsFor::NoImage { name: BASE.into(), before }));
     scene.world.tick(90_000);
     assert!(scene.plan().is_empty(), "old, and nothing to build it from");
     // By its id it is the same whatever its name.
@@ -205,6 +205,57 @@ fn a_base_image_that_is_not_there_is_said_and_its_snapshot_is_used_on() {
     scene.converge();
     assert_eq!(images(&scene).len(), 2);
     scene.assert_settled();
+}
+
+type Wrong = fn(&Scene, &ImageId);
+
+/// What a person reads in a table's last column, or of a builder.
+#[test]
+fn each_thing_that_can_be_wrong_with_a_build_has_a_line_of_its_own() {
+    let wide = || Style { width: 300, ..Style::plain() };
+    let base = |scene: &Scene| scene.world.with(|state| state.clouds[PROVIDER].images[0].seen.id.clone());
+    let of_the_base: [(Wrong, &str); 4] = [
+        (
+            |scene, base| change_image(scene, base, |image| image.name = "ci-old".into()),
+            "  an ACTIVE image `image-ci-jessie` (the last one is called `ci-old` now)\n",
+        ),
+        (
+            |scene, base| scene.world.with(|state| state.delete_image(&PROVIDER.into(), base)).expect("deleted"),
+            "  an ACTIVE image `image-ci-jessie` (the last one was deleted)\n",
+        ),
+        (
+            |scene, base| change_image(scene, base, |image| image.status = "deactivated".into()),
+            "  an ACTIVE image `image-ci-jessie` (the last one is deactivated)\n",
+        ),
+        (
+            |scene, _| {
+                let theirs = scene.world.add_image(&PROVIDER.into(), BASE).expect("planted");
+                change_image(scene, &theirs, |image| image.owner = Some("ffff".into()));
+            },
+            "ffff): say which by base-image-owner\n",
+        ),
+    ];
+    for (wrong, words) in of_the_base {
+        let scene = scene();
+        scene.converge();
+        wrong(&scene, &base(&scene));
+        scene.world.tick(90_000);
+        let text = plan_text(&scene.plan(), wide());
+        assert!(text.contains(words), "{words}{text}");
+    }
+    let refused = self::scene();
+    let said = "Cannot 'createImage' instance while it is in task_state powering-off (HTTP 409)".to_owned();
+    let fault = ActFault { kind: "create-image", error: ActErrorKind::Refused, said: said.clone(), done: false, times: 1 };
+    refused.world.with(|state| state.faults.act.push(fault));
+    refused.converge();
+    let text = refused.said.lock().expect("words").clone();
+    assert!(text.contains(&said), "{text}");
+    let stuck = self::scene();
+    stuck.world.next_fate(Fate { save: SaveFate::Stuck, ..Fate::default() });
+    stuck.timer_until(|scene| images(scene).iter().any(|image| image.status == "saving"));
+    stuck.world.tick(11 * 60);
+    let text = plan_text(&stuck.plan(), wide());
+    assert!(text.contains("failed: its image not active within 10m\n"), "{text}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use poolkeeper::names::{ControllerId, PoolName, ProviderName, TargetName};
 use poolkeeper::observe::observe;
 use poolkeeper::observed::{Ask, Observed, Server, ThisRun};
 use poolkeeper::plan::{Chain, Plan};
+use poolkeeper::report::progress::chain_lines;
+use poolkeeper::report::style::Style;
 use poolkeeper::run::{Audience, Options, Outside, Summary, run};
 use poolkeeper::sandbox::{Generation, Sandbox};
 
@@ -31,6 +33,8 @@ pub(crate) struct Scene {
     pub(crate) world: Sandbox,
     /// Every plan of every run, in order.
     pub(crate) plans: Mutex<Vec<Plan>>,
+    /// Of every chain, what a person is told when it is over.
+    pub(crate) said: Mutex<String>,
     _lock: tempfile::TempDir,
 }
 
@@ -40,7 +44,7 @@ impl Scene {
         let desired = desired(lock.path().join("lock"));
         let start: Timestamp = "2026-11-25T10:00:00Z".parse().expect("a time");
         let world = Sandbox::for_desired(&desired, generation, start, 1);
-        Self { desired, world, plans: Mutex::new(Vec::new()), _lock: lock }
+        Self { desired, world, plans: Mutex::default(), said: Mutex::default(), _lock: lock }
     }
 
     pub(crate) fn pool(&mut self) -> &mut Pool {
@@ -156,7 +160,9 @@ impl Audience for Scene {
         true
     }
 
-    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+    fn chain(&self, chain: &Chain, result: &ChainResult) {
+        self.said.lock().expect("words").push_str(&chain_lines(chain, result, Style::plain()));
+    }
 }
 
 pub(crate) fn desired(lock_file: PathBuf) -> Desired {

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Snapshots, base};
 use crate::desired::units::{exact, since};
 use crate::desired::{Desired, Pool, Provider, SnapshotImage};
-use crate::names::{ImageName, NodeName, PoolName, ProviderName, Purpose};
+use crate::names::{ImageId, ImageName, NodeName, PoolName, ProviderName, Purpose};
 use crate::node::{Joined, Node, State};
-use crate::observed::{Image, ImageMark, Mark, Observed};
+use crate::observed::{Answer, Ask, Image, ImageMark, Mark, Observed};
 use crate::plan::backoff::{BackOffs, next_attempt};
 use crate::plan::launch::create_chain;
 use crate::plan::room::{Made, Room};
@@ -92,14 +92,32 @@ pub fn looks<'a>(
         let builder = joined.builders.iter().find(|node| is_at_work(node, image, &provider.name));
         let launched = || unlisted(observed, image, &provider.name, now);
         let builder = builder.map(|node| (node.name.clone(), node.state.word())).or_else(launched);
-        let found = base(images, image);
-        let inputs = found.as_ref().ok().map(|base| Inputs::of_snapshot(image, &base.id));
         let current = snapshots.newest_good(&image.name, &provider.name);
+        let found = base(images, image).map_err(|waits| with_the_last(waits, current, &provider.name, observed));
+        let inputs = found.as_ref().ok().map(|base| Inputs::of_snapshot(image, &base.id));
         let look = Look { image, provider, current, inputs, want: Err(None), builder };
         let want = look.want(found, snapshots.all(&image.name, &provider.name), observed, now);
         Look { want, ..look }
     })
     .collect()
+}
+
+/// The base image that a snapshot was made from, as a question: a name alone does not tell what became of it.
+pub fn last_base(current: &Image, provider: &ProviderName) -> Option<Ask> {
+    Some(Ask::Image(provider.clone(), ImageId::from(current.mark(ImageMark::Base)?)))
+}
+
+fn with_the_last(waits: WaitsFor, current: Option<&Image>, provider: &ProviderName, observed: &Observed) -> WaitsFor {
+    let WaitsFor::NoImage { name, .. } = waits else { return waits };
+    let answer = current.and_then(|current| observed.answer(&last_base(current, provider)?));
+    let before = match answer {
+        Some(Answer::Image(None)) => Some("was deleted".to_owned()),
+        Some(Answer::Image(Some(last))) if last.name != name => Some(format!("is called `{}` now", last.name)),
+        Some(Answer::Image(Some(last))) if !last.is_active() => Some(format!("is {}", last.status)),
+        // It is there, and of another project than the wanted one; or nobody could tell.
+        Some(_) | None => None,
+    };
+    WaitsFor::NoImage { name, before }
 }
 
 /// On its way to a snapshot, and not a person's.

@@ -73,5 +73,5 @@ pub fn base<'a>(images: &'a [Image], wanted: &SnapshotImage) -> Result<&'a Image
         return Err(WaitsFor::SeveralOwners { name: name.clone(), owners });
     }
     let newest = named.into_iter().min_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-    newest.ok_or_else(|| WaitsFor::NoImage(name.clone()))
+    newest.ok_or_else(|| WaitsFor::NoImage { name: name.clone(), before: None })
 }
