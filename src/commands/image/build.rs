@@ -7,9 +7,10 @@ use anyhow::{Context as _, bail};
 
 use super::diskimage::{Making, Recipe, make};
 use super::publish::publish;
-use super::{At, image_named, size};
+use super::{At, Undone, image_named, provider, size};
 use crate::cli::{BuildArgs, UploadArgs};
 use crate::exit::{self, Usage};
+use crate::lock::{LockError, try_lock};
 use crate::names::is_uuid;
 use crate::settings::now;
 
@@ -24,6 +25,11 @@ pub fn build(args: &BuildArgs, desired_state: &Path, at: At<'_>, out: &mut dyn i
     let name = &image.base_image;
     if is_uuid(name) {
         bail!(Usage(format!("images/{}.yaml has an id for its `base-image`: give it a name to publish by", image.name)));
+    }
+    let providers = image.providers.iter().map(ToString::to_string);
+    let providers: Vec<String> = args.upload.provider.clone().map_or_else(|| providers.collect(), |named| vec![named]);
+    if !args.no_publish {
+        can_publish(&providers, at)?;
     }
     let elements = desired_state.join("elements");
     let recipe =
@@ -42,11 +48,21 @@ pub fn build(args: &BuildArgs, desired_state: &Path, at: At<'_>, out: &mut dyn i
     if args.no_publish {
         return Ok(exit::DONE);
     }
-    let providers = image.providers.iter().map(ToString::to_string);
-    let providers: Vec<String> = args.upload.provider.clone().map_or_else(|| providers.collect(), |named| vec![named]);
     for provider in providers {
         let upload = UploadArgs { provider: Some(provider), ..args.upload.clone() };
         publish(&file, name, &upload, at, out)?;
     }
     Ok(exit::DONE)
+}
+
+/// What is known of it before an hour of building.
+fn can_publish(providers: &[String], at: At<'_>) -> anyhow::Result<()> {
+    for named in providers {
+        at.live.cloud(&provider(at.desired, Some(named))?).map_err(Undone::from)?;
+    }
+    match try_lock(&at.desired.controller.lock_file) {
+        Err(error @ LockError::Open(..)) => Err(error.into()),
+        // A run has it for a moment.
+        Ok(_) | Err(LockError::Held(_)) => Ok(()),
+    }
 }
