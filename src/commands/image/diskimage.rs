@@ -52,11 +52,6 @@ pub struct Making<'a> {
 pub fn make(recipe: Recipe<'_>, making: Making<'_>) -> anyhow::Result<PathBuf> {
     let ending = ending(making.kind)?;
     let stem = stem(recipe.name, making)?;
-    let beside = || made(&stem).with_context(|| format!("reading {}", making.directory.display()));
-    if let Some(there) = beside()?.first() {
-        let said = format!("{} is there already", there.display());
-        return Err(Undone::new(said, "another call began in this very second: try again").into());
-    }
     let scratch = Scratch::new(&plain(making.temporary, PLAIN)?, "poolkeeper-build");
     let scratch = scratch.with_context(|| format!("making a directory in {}", making.temporary.display()))?;
     let (scripts, log) = (scratch.path().join("scripts"), scratch.path().join("log"));
@@ -71,7 +66,7 @@ pub fn make(recipe: Recipe<'_>, making: Making<'_>) -> anyhow::Result<PathBuf> {
     });
     if result.is_err() {
         // Nothing of this name was there before. What cannot be removed is no reason to hide why the build failed.
-        for path in beside().unwrap_or_default() {
+        for path in made(&stem).unwrap_or_default() {
             drop(if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) });
         }
     }
@@ -88,7 +83,7 @@ fn ending(kind: &str) -> Result<&str, Usage> {
     }
 }
 
-/// Where the files of this call begin: in a name of the image's only what a shell takes for one word.
+/// How the files of this call, and no other file yet, begin: of the image's name only what a shell takes for one word.
 fn stem(name: &str, making: Making<'_>) -> anyhow::Result<PathBuf> {
     let directory = plain(making.directory, PLAIN)?;
     if !directory.is_dir() {
@@ -96,7 +91,15 @@ fn stem(name: &str, making: Making<'_>) -> anyhow::Result<PathBuf> {
     }
     let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = name.chars().map(plain).collect();
-    Ok(directory.join(format!("{name}-{}", making.now.as_second())))
+    let mut second = making.now.as_second();
+    loop {
+        let stem = directory.join(format!("{name}-{second}"));
+        if made(&stem).with_context(|| format!("reading {}", directory.display()))?.is_empty() {
+            return Ok(stem);
+        }
+        // A call before ended in its first second.
+        second += 1;
+    }
 }
 
 /// What disk-image-create's shell scripts, which quote no path, take for more than a character.
@@ -309,9 +312,9 @@ mod tests {
         fs::remove_dir(&left).expect("theirs stays");
         assert_eq!(fs::read_dir(&scene.temporary).expect("a directory").count(), 0);
 
-        let again = scene.refused(scene.recipe(), scene.making(&scene.out()));
-        assert!(again.ends_with("ci-base-1795910400.qcow2 is there already"), "{again}");
-        assert!(file.exists(), "the file of another call");
+        let again = make(scene.recipe(), scene.making(&scene.out())).expect("another file");
+        assert!(again.ends_with("ci-base-1795910401.qcow2"), "{}", again.display());
+        assert_eq!(fs::read_to_string(&file).expect("text"), said, "the file of another call");
     }
 
     #[test]
