@@ -302,7 +302,7 @@ pub struct SaveArgs {
     /// The newest active image of that name, or the one with that id
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Written as FILE.part, and renamed when it is whole
+    /// Written beside it, and renamed when it is whole
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The provider to download from; needed where there are several

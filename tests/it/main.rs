@@ -21,6 +21,8 @@ mod holds;
 mod http;
 mod http_server;
 #[cfg(feature = "sandbox")]
+mod image_build;
+#[cfg(feature = "sandbox")]
 mod image_commands;
 #[cfg(feature = "sandbox")]
 mod images;

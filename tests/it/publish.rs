@@ -313,13 +313,21 @@ fn an_image_comes_back_whole_or_not_at_all() {
     let cut = save("ci-base", &[]);
     let talk = text(&cut.stderr);
     assert!(cut.status.code() == Some(5) && talk.contains("before it was whole"), "{talk}");
-    assert!(!target.exists() && !part.exists(), "nothing is left of it");
+    let of_target = || -> Vec<String> {
+        let entries = fs::read_dir(served.desired_state().join("..")).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("target")).collect()
+    };
+    assert_eq!(of_target(), [""; 0], "nothing is left of it");
 
-    fs::write(&part, "of a call that was killed").expect("a file");
+    fs::write(&part, "somebody's").expect("a file");
     let said = text(&save("ci-base", &[]).stdout);
     assert!(said.starts_with(&format!("saved     ci-base ({id}) of {CLOUD} to {target_text}: 683.5 KiB")), "{said}");
     assert!(said.ends_with(&format!("checked   sha512 {}\n", digests(&bytes).sha512)), "{said}");
-    assert!(fs::read(&target).expect("a file") == bytes && !part.exists());
+    assert!(fs::read(&target).expect("a file") == bytes);
+    assert_eq!(fs::read(&part).expect("a file"), b"somebody's", "never overwritten");
+    fs::remove_file(&part).expect("the file");
+    assert_eq!(of_target(), ["target"]);
 
     fs::write(&target, "mine").expect("a file");
     assert_eq!(save("ci-base", &[]).status.code(), Some(2));
@@ -348,7 +356,7 @@ fn a_base_image_is_built_and_published() {
     fs::create_dir_all(state.join("images")).expect("a folder");
     let image = format!(
         "providers: [{CLOUD}]\nbase-image: debian-base\nflavor: m1.small\nsetup-script: ready.sh\nscript-dir: scripts\n\
-         private-key: '{}'\ndiskimage: {{elements: [debian, vm], release: bookworm, env: {{DIB_X: y}}}}\n",
+         private-key: '{}'\ndiskimage: {{elements: [debian, vm], release: bookworm, env: {{DIB_X: geheim}}}}\n",
         key.display()
     );
     fs::write(state.join("images/ci-jessie.yaml"), &image).expect("a file");
@@ -368,7 +376,9 @@ fn a_base_image_is_built_and_published() {
 
     fs::write(bin.join("disk-image-create"), DISK_IMAGE_CREATE).expect("a file");
     fs::set_permissions(bin.join("disk-image-create"), fs::Permissions::from_mode(0o755)).expect("a mode");
-    let output = build("ci-jessie", &["--no-publish"]);
+    let output = build("ci-jessie", &["--no-publish", "-v"]);
+    let talk = text(&output.stderr);
+    assert!(talk.contains(r#"program=disk-image-create arguments=["-x", "-t", "qcow2""#) && !talk.contains("geheim"), "{talk}");
     assert!(output.status.success() && text(&output.stdout).starts_with("built     "), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("building\n"), "what it says comes through: {}", text(&output.stderr));
     assert_eq!(names(&served), ["debian-12"], "made alone");
@@ -379,5 +389,5 @@ fn a_base_image_is_built_and_published() {
     let made = fs::read(file).expect("it stays");
     assert_eq!(data(&served, "debian-base"), Some(digests(&made)));
     let words = String::from_utf8_lossy(&made).into_owned();
-    assert!(words.contains("-x -t qcow2 --no-tmpfs") && words.ends_with("debian vm|bookworm|y|"), "{words}");
+    assert!(words.contains("-x -t qcow2 --no-tmpfs") && words.ends_with("debian vm|bookworm|geheim|"), "{words}");
 }

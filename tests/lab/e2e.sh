@@ -1,7 +1,8 @@
 #!/bin/bash
 # `make e2e`: the real binary against the lab. Installs the lab where it is missing, brings it up from nothing whatever was
-# left there, runs tests/e2e inside, and leaves nothing behind. Arguments: parts of scenarios' names, to run those alone.
-# Root is needed for the lab alone: called by anybody else, it builds first and then asks sudo.
+# left there, runs tests/e2e inside, and leaves nothing behind. Arguments: parts of scenarios' names, to run those alone;
+# `diskimage` is the one that needs no lab. Root is needed to run them alone: called by anybody else, it builds first and then
+# asks sudo.
 set -euo pipefail
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -16,13 +17,13 @@ step() {
   return $rc
 }
 
-build() { # outside the lab, which has no way out; leaves the test program's path in $test_program
+build() { # TEST [FLAGS...]: outside the lab, which has no way out; leaves the test program's path in $test_program
   local log
   log=$(mktemp)
-  if ! cargo test --manifest-path "$ROOT/Cargo.toml" --locked --test e2e --no-run --message-format=json-render-diagnostics > "$log"; then
+  if ! cargo test --manifest-path "$ROOT/Cargo.toml" --locked --test "$@" --no-run --message-format=json-render-diagnostics > "$log"; then
     rm -f "$log"; return 1
   fi
-  test_program=$(grep -o '"executable":"[^"]*/e2e-[^"]*"' "$log" | tail -n 1 | cut -d'"' -f4)
+  test_program=$(grep -o "\"executable\":\"[^\"]*/$1-[^\"]*\"" "$log" | tail -n 1 | cut -d'"' -f4)
   rm -f "$log"
   [ -x "$test_program" ]
 }
@@ -96,9 +97,21 @@ if [ "${1:-}" = --inside ]; then
   run_inside "$test_program" --lab "$lab" "$LAB_DIR" "$@"
 else
   command -v cargo > /dev/null || { say "make e2e needs a Rust toolchain (cargo)"; exit 1; }
-  say "build"
-  step "built" build
   as_root=()
   [ "$(id -u)" = 0 ] || as_root=(sudo "--preserve-env=LAB_DIR,LAB_JAVA,LAB_MVN")
+  wanted=() diskimage=no
+  for part in "$@"; do
+    [ "$part" = diskimage ] && diskimage=yes || wanted+=("$part")
+  done
+  if [ $# = 0 ] || [ $diskimage = yes ]; then
+    say "diskimage: a base image by the real disk-image-create, published"
+    # before the lab's own build: its binary has no sandbox, and both are called target/debug/poolkeeper
+    step "built" build diskimage --features sandbox
+    step "diskimage" "${as_root[@]}" "$HERE/diskimage.sh" "$test_program"
+    [ $# = 0 ] || [ ${#wanted[@]} != 0 ] || exit 0
+  fi
+  set -- "${wanted[@]}"
+  say "build"
+  step "built" build e2e
   exec "${as_root[@]}" "$HERE/e2e.sh" --inside "$test_program" "$@"
 fi

@@ -2,10 +2,12 @@
 
 pub mod build;
 pub mod change;
+pub mod diskimage;
 pub mod list;
 pub mod log;
 pub mod publish;
 pub mod save;
+pub mod unique;
 pub mod update;
 
 use crate::desired::{Desired, SnapshotImage, near};
