@@ -60,6 +60,15 @@ pub struct ChainResult {
 }
 
 impl ChainResult {
+    /// Something was not done that the next look may find to be done: not to be had just then, unread, changed meanwhile.
+    pub fn may_do_better(&self) -> bool {
+        self.steps.iter().any(|step| match &step.outcome {
+            Outcome::Stale(_) | Outcome::Unread(_) => true,
+            Outcome::Failed(error) => matches!(error.kind, ActErrorKind::NotNow | ActErrorKind::Unanswered),
+            Outcome::Done(_) | Outcome::NotReached | Outcome::Broken(_) => false,
+        })
+    }
+
     pub fn all_done(&self, chain: &Chain) -> bool {
         self.steps.len() == chain.actions.len() && self.steps.iter().all(|step| step.outcome.is_done())
     }

@@ -23,6 +23,9 @@ use crate::world::{ActErrorKind, Done, World};
 /// a pass of an idle run costs four calls.
 const PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
+/// Passes in a row of `image update --wait` in which nothing was to be had: about two minutes, a restart of a service.
+const MISSES: u32 = 60;
+
 /// How often a held lock is tried again.
 const LOCK_PAUSE: SignedDuration = SignedDuration::from_millis(200);
 
@@ -41,6 +44,14 @@ pub struct Options {
     pub keep_failed: Option<KeepFailed>,
     /// How long to wait for the first pass's lock; later ones are waited for until the run's end.
     pub lock_timeout: SignedDuration,
+}
+
+impl Options {
+    /// Who waits for one build waits over a moment in which a service or the machine was not to be had, too.
+    fn waits_over(&self, missed: bool, misses: &mut u32) -> bool {
+        *misses = if missed { *misses + 1 } else { 0 };
+        !self.update.is_empty() && !self.once && (1..=MISSES).contains(misses)
+    }
 }
 
 /// The outside of a run, as arguments: tests bring their own.
@@ -86,6 +97,8 @@ pub struct Summary {
     pub stale: u32,
     /// Not begun for the deadline or a signal.
     pub left: u32,
+    /// What the last pass would have begun beyond what a person said yes to.
+    pub unapproved: u32,
     /// The last pass's plan: what is under way and what waits.
     pub last: Option<Plan>,
     pub ended: Option<Ended>,
@@ -121,6 +134,7 @@ pub fn run(
     let mut this_run = ThisRun { update, keep_failed, ..ThisRun::default() };
     let mut summary = Summary::default();
     let mut approved: Option<Approved> = None;
+    let mut misses = 0;
     loop {
         let begun = summary.passes > 0;
         // A run that has begun something says so at its end: it waits for another one's pass as long as it may last.
@@ -139,7 +153,7 @@ pub fn run(
         note_looks(&mut this_run, &observed, now);
         this_run.healthy_at_start.get_or_insert(plan.healthy);
         if let Some(approved) = &approved {
-            plan = Approved::within(approved, plan, &this_run);
+            (plan, summary.unapproved) = Approved::within(approved, plan, &this_run);
         }
         summary.passes += 1;
         audience.looked(&observed, &plan, now);
@@ -167,7 +181,8 @@ pub fn run(
         if stopped() {
             return Ok(summary.end(plan, Ended::Signal));
         }
-        if converged || (!changed && !plan.under_way()) {
+        let missed = !changed && (!plan.gaps.is_empty() || results.iter().any(ChainResult::may_do_better));
+        if !options.waits_over(missed, &mut misses) && (converged || (!changed && !plan.under_way())) {
             return Ok(summary.end(plan, Ended::Converged));
         }
         if options.once {

@@ -48,10 +48,7 @@ impl Desired {
 
     /// Glance names or ids that pools and snapshots start from, without the snapshots that we build.
     pub fn glance_names(&self) -> Vec<&str> {
-        let pools = self.pools.values().filter_map(|pool| match &pool.image {
-            PoolImage::Glance(name) => Some(name.as_str()),
-            PoolImage::Snapshot(_) => None,
-        });
+        let pools = self.pools.values().filter_map(|pool| pool.image.glance());
         let bases = self.images.values().map(|image| image.base_image.as_str());
         let mut names: Vec<&str> = pools.chain(bases).collect();
         names.sort_unstable();

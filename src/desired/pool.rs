@@ -72,6 +72,14 @@ impl PoolImage {
             Self::Glance(_) => None,
         }
     }
+
+    /// The name or id of one that is made elsewhere.
+    pub fn glance(&self) -> Option<&str> {
+        match self {
+            Self::Glance(name) => Some(name),
+            Self::Snapshot(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

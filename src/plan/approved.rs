@@ -42,9 +42,11 @@ impl Approved {
         approved
     }
 
-    /// The part of a later pass's plan that was approved. Facts are written whatever was approved: they change no machine.
+    /// The part of a later pass's plan that was approved, and how many chains are left out. Facts are written whatever was
+    /// approved: they change no machine.
     #[must_use]
-    pub fn within(&self, mut plan: Plan, this_run: &ThisRun) -> Plan {
+    pub fn within(&self, mut plan: Plan, this_run: &ThisRun) -> (Plan, u32) {
+        let all = plan.chains.len();
         let mut left = self.creates.clone();
         for launched in &this_run.launched {
             let kinds = left.iter_mut().find(|((purpose, provider, _), count)| {
@@ -66,6 +68,7 @@ impl Approved {
                     || this_run.names.contains(&chain.subject.name)
             }
         });
-        plan
+        let left_out = u32::try_from(all - plan.chains.len()).unwrap_or(u32::MAX);
+        (plan, left_out)
     }
 }

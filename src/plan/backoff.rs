@@ -27,6 +27,8 @@ pub type BackOffs = BTreeMap<Key, BackOff>;
 pub struct BackOff {
     pub kept: ServerId,
     pub attempt: u32,
+    /// When it began to count.
+    pub began: Timestamp,
     pub until: Timestamp,
     pub why: String,
     /// Machines launched after the kept one that are still on their way.
@@ -47,7 +49,7 @@ impl BackOff {
 
     /// What the kept machine waits for, and the pool that may have no more now. `launched`: in this pass.
     pub fn waits(&self, launched: u32, now: Timestamp) -> WaitsFor {
-        let Self { kept: _, attempt, until, why, trying, over: _ } = self.clone();
+        let Self { kept: _, began: _, attempt, until, why, trying, over: _ } = self.clone();
         if now >= until && trying + launched > 0 {
             WaitsFor::Try { attempt, why }
         } else {
@@ -67,7 +69,7 @@ impl BackOff {
         }
         // No try is due, and perhaps never will be: a pool has all it wants, from another provider. Past the longest back-off
         // the machine is no mark any more, only a slot that is taken.
-        let until = server.created.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
+        let until = self.began.checked_add(LONGEST).unwrap_or(Timestamp::MAX);
         (now < until).then(|| WaitsFor::BackOff { until, attempt: self.attempt, why: self.why.clone() })
     }
 }
@@ -136,13 +138,14 @@ fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>
         over |= snapshots.newest_good(image, &key.1).is_some_and(|newest| newest.created > kept.server.created);
     }
     let attempt = kept.marks.attempt;
-    let until = began(kept, now).checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
+    let began = began(kept, now);
+    let until = began.checked_add(wait(attempt)).unwrap_or(Timestamp::MAX);
     let why = match (&kept.state, &kept.marks.failed) {
         (State::Failed(why), _) => why.to_string(),
         (_, Some(failed)) => failed.text.clone(),
         (_, None) => String::new(),
     };
-    BackOff { kept: kept.server.id.clone(), attempt, until, why, trying, over }
+    BackOff { kept: kept.server.id.clone(), attempt, began, until, why, trying, over }
 }
 
 /// `poolkeeper_try` of the next create: one more than the kept machine's, or than one this run gave up for want of room.

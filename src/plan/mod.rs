@@ -226,6 +226,7 @@ impl WaitsFor {
             Self::Build
             | Self::Person(_)
             | Self::StuckDeletion { .. }
+            | Self::StuckTask { .. }
             | Self::Return { .. }
             | Self::Resume { .. }
             | Self::Gap(_)

@@ -119,6 +119,11 @@ pub enum WaitsFor {
         since: Timestamp,
     },
     /// Our own mark to be seen in a later pass.
+    /// A task that lasts longer than it may.
+    StuckTask {
+        task: String,
+        longest: String,
+    },
     LaterPass,
     /// A lost agent to come back.
     Return {
@@ -266,6 +271,7 @@ impl fmt::Display for WaitsFor {
             Self::Person(who) => write!(out, "a person: {who}"),
             Self::Deletion => out.write_str("Nova to delete it"),
             Self::StuckDeletion { since } => write!(out, "a person: Nova deletes it since {}", clock(*since)),
+            Self::StuckTask { task, longest } => write!(out, "a person: Nova is at its task {task} since more than {longest}"),
             Self::LaterPass => out.write_str("a look in a later pass"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
             Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),
@@ -286,7 +292,7 @@ impl fmt::Display for WaitsFor {
             Self::NoSnapshot { image, why } if why.is_empty() => write!(out, "a snapshot `{image}`"),
             Self::NoSnapshot { image, why } => write!(out, "a snapshot `{image}`: {why}"),
             Self::BadInputs { name, until } => {
-                write!(out, "changed inputs, or {}: {name} of the same ones is bad", clock(*until))
+                write!(out, "changed inputs, or {}: {name} of the same ones is bad", until.strftime("%Y-%m-%d %H:%M"))
             }
             Self::OtherBuild(image) => write!(out, "the build of `{image}`, one at a time in a provider"),
             Self::KeptForBuild(image) => write!(out, "room in the provider: its last slot is for the build of `{image}`"),

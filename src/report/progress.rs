@@ -179,10 +179,16 @@ fn few(names: &[&str]) -> String {
 
 /// The last line of an apply.
 pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String {
-    let Summary { passes, created, deleted, failed, stale, left, last, ended } = summary;
+    let Summary { passes, created, deleted, failed, stale, left, unapproved, last, ended } = summary;
     let mut parts = vec![format!("{created} created"), format!("{deleted} deleted")];
     let coming: u32 = last.iter().flat_map(|plan| &plan.pools).map(|pool| pool.counts.coming).sum();
-    for (count, what) in [(coming, "under way"), (*failed, "failed"), (*stale, "skipped"), (*left, "left")] {
+    for (count, what) in [
+        (coming, "under way"),
+        (*failed, "failed"),
+        (*stale, "skipped"),
+        (*left, "left"),
+        (*unapproved, "left that nobody has approved: apply again"),
+    ] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use poolkeeper::names::ImageName;
-use poolkeeper::sandbox::{Fate, ScriptFate};
+use poolkeeper::sandbox::{Fate, HttpFault, HttpFaultAnswer, ScriptFate};
 
 use crate::served::{Served, Shape};
 
@@ -36,6 +36,13 @@ fn states(served: &Served) -> Vec<String> {
 fn a_snapshot_is_built_pinned_called_bad_and_gone_back_from() {
     let served = served();
     assert!(served.done(&["image", "list"], "nothing yet").starts_with("no snapshots\n"));
+    let answer = HttpFaultAnswer::Say { status: 503, headers: Vec::new(), body: "busy".to_owned() };
+    let fault = HttpFault { of: "POST /os/cloud-0/compute/v2.1/servers".to_owned(), answer, times: 1 };
+    served.world.with(|state| state.faults.http.push(fault));
+    let (code, text) = said(&served, &["image", "update", "snapshot"]);
+    assert_eq!((code, served.servers("cloud-0").len()), (5, 0), "nothing was begun: {text}");
+    let (code, text) = said(&served, &["image", "update", "snapshot", "--provider", "cloud-1"]);
+    assert_eq!(code, 2, "{text}");
     let built = served.done(&UPDATE, "the first");
     assert!(built.contains("nodes boot from it now"), "{built}");
     assert_eq!(states(&served), ["current"]);
@@ -51,6 +58,11 @@ fn a_snapshot_is_built_pinned_called_bad_and_gone_back_from() {
     let (code, text) = said(&served, &["image", "delete", &names[0]]);
     assert!(code == 5 && text.contains("is pinned") && text.contains("unpin"), "{code}: {text}");
     served.done(&["image", "unpin", &names[0]], "unpin");
+
+    let path = served.desired_state().join("../file");
+    std::fs::write(&path, "a disk").expect("a file");
+    let (code, text) = said(&served, &["image", "publish", &path.to_string_lossy(), &names[1]]);
+    assert!(code == 5 && text.contains("is a snapshot that nodes boot from"), "{code}: {text}");
 
     let bad = served.done(&["image", "delete", &names[0]], "delete");
     assert!(bad.contains(&format!("nodes boot from {} now", names[1])), "{bad}");

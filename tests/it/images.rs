@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use poolkeeper::desired::{Clean, FlavorChoice, PoolImage, ScriptDir, SnapshotImage};
 use poolkeeper::names::{ImageId, ImageName};
-use poolkeeper::observed::{Image, ImageMark, Mark};
+use poolkeeper::observed::{Image, ImageMark, Mark, Source};
 use poolkeeper::plan::spec::Inputs;
 use poolkeeper::plan::{Because, Due, WaitsFor};
 use poolkeeper::report::plan_text::plan_text;
@@ -207,6 +207,36 @@ fn only_so_many_are_kept_and_none_that_is_protected_or_in_use() {
     scene.world.change_server(&id, |server| server.metadata.clear());
     scene.converge();
     assert_eq!(images(&scene).len(), 2);
+}
+
+#[test]
+fn where_no_node_ever_came_online_keep_alone_counts() {
+    let mut scene = scene();
+    scene.world.begin_outage(Source::Target(Scene::target()), "connect timed out after 10s");
+    for round in 0..4 {
+        change_script(&mut scene, &format!("#!/bin/sh\n# {round}\n"));
+        for _ in 0..4 {
+            scene.timer();
+            scene.world.tick(60);
+        }
+    }
+    assert_eq!(images(&scene).len(), 2);
+}
+
+#[test]
+fn one_that_a_pool_names_by_its_id_stays() {
+    let mut scene = scene();
+    scene.converge();
+    let first = images(&scene)[0].id.clone();
+    let mut named = scene.pool().clone();
+    (named.name, named.image) = ("ci-named".into(), PoolImage::Glance(first.to_string()));
+    scene.desired.pools.insert(named.name.clone(), named);
+    for round in 0..3 {
+        scene.world.tick(60);
+        change_script(&mut scene, &format!("#!/bin/sh\n# {round}\n"));
+        scene.converge();
+    }
+    assert!(images(&scene).len() == 3 && images(&scene)[0].id == first, "two, and the one that is named: {:?}", images(&scene));
 }
 
 #[test]

@@ -14,9 +14,11 @@ use poolkeeper::report::find::{Found, find};
 use poolkeeper::report::list::rows;
 use poolkeeper::report::style::Style;
 use poolkeeper::run::Options;
+use poolkeeper::sandbox::faults::ActFault;
 use poolkeeper::sandbox::{Fate, ScriptFate};
+use poolkeeper::world::ActErrorKind;
 
-use crate::images::{BASE, IMAGE, builds, image, scene, snapshot};
+use crate::images::{BASE, IMAGE, builds, image, images, scene, snapshot};
 use crate::scene::{PROVIDER, Scene};
 
 #[test]
@@ -63,6 +65,18 @@ fn an_update_waits_for_the_build_before_it_and_builds_where_it_was_told() {
     scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").images.retain(|image| image.seen.name == BASE));
     let plan = scene.plan();
     assert_eq!((plan.chains.len(), plan.only_of(&elsewhere).chains.len()), (1, 0));
+}
+
+/// The machine is not to be had for a moment: who waits for the build goes on waiting.
+#[test]
+fn an_update_waits_over_a_moment_in_which_nothing_is_to_be_had() {
+    let scene = scene();
+    let said = "turn-off: Connection refused".to_owned();
+    let fault = ActFault { kind: "turn-off", error: ActErrorKind::NotNow, said, done: false, times: 3 };
+    scene.world.with(|state| state.faults.act.push(fault));
+    let update = BTreeSet::from([(ImageName::from(IMAGE), PROVIDER.into())]);
+    let summary = scene.run_with(&Options { update, ..Options::default() });
+    assert_eq!((summary.stale, images(&scene).len(), scene.servers().len()), (3, 1, 0));
 }
 
 /// A build's flavor needs more than what is left, and a pool's would eat that up each time.

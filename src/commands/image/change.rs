@@ -91,18 +91,16 @@ fn find<'a>(wanted: &str, change: Change, at: At<'_>, observed: &'a Observed) ->
         bail!(Usage("an empty name is no snapshot's; `poolkeeper image list` shows them".to_owned()));
     }
     let some: Vec<&Found<'_>> = all.iter().filter(exact).collect();
+    if let (true, Some(gap)) = (some.is_empty(), observed.lists.providers.values().find_map(|list| list.as_ref().err())) {
+        bail!(Undone::from(gap.clone()));
+    }
     if let (Change::Delete { now: true }, true) = (change, some.is_empty()) {
         bail!(Usage(format!("`{wanted}` is no snapshot of ours by its whole name or id, and --now takes no less")));
     }
     let some = if some.is_empty() { all.iter().filter(begins).collect() } else { some };
     match some.as_slice() {
         [one] => Ok(Found { image: one.image.clone(), ..**one }),
-        [] => {
-            if let Some(gap) = observed.lists.providers.values().find_map(|list| list.as_ref().err()) {
-                bail!(Undone::from(gap.clone()));
-            }
-            bail!(Usage(format!("`{wanted}` is no snapshot of ours; `poolkeeper image list` shows them")))
-        }
+        [] => bail!(Usage(format!("`{wanted}` is no snapshot of ours; `poolkeeper image list` shows them"))),
         several => bail!(Usage(format!("`{wanted}` may be {}: give more of it", names(several).join(" or ")))),
     }
 }

@@ -10,6 +10,8 @@ pub mod save;
 pub mod unique;
 pub mod update;
 
+use std::io::{self, Write};
+
 use crate::desired::{Desired, SnapshotImage, near};
 use crate::exit::Usage;
 use crate::live::Live;
@@ -29,6 +31,25 @@ pub struct At<'a> {
 impl std::fmt::Debug for At<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("At")
+    }
+}
+
+/// The output of a command whose work matters more than its words: a reader that went away stops nothing half way.
+struct Patient<'a>(&'a mut dyn Write);
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
     }
 }
 

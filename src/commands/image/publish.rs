@@ -9,15 +9,15 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 
-use super::{At, Undone, provider, size};
+use super::{At, Patient, Undone, provider, size};
 use crate::cli::UploadArgs;
 use crate::exit::{self, Usage};
 use crate::live::http::Stream;
 use crate::live::openstack::{Cloud, NewImage};
-use crate::lock::{LockError, try_lock};
+use crate::lock::{Lock, LockError, try_lock};
 use crate::names::{ProviderName, short};
 use crate::observed::Image;
-use crate::plan::{Act, Action, Expects, ImageExpects, still_holds};
+use crate::plan::{Act, Action, Expects, ImageExpects, Stale, still_holds};
 use crate::publish::{
     self, Digests, Hasher, MAX_NAME, PUBLISH, START, disk_format, half_made_name, left, of_another, old_name, replaced,
 };
@@ -40,12 +40,10 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     let (file, guessed) = read(path, at.lively)?;
     let job = Job { at, provider, cloud, name, path, file, args };
     let images = job.images()?;
+    let out: &mut dyn Write = &mut Patient(out);
     let left = left(&images, &at.desired.controller.id, name, &job.file);
     let same = job.same(&images)?;
-    for half_made in left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())) {
-        cloud.delete_image(&half_made.id).map_err(Undone::from)?;
-        writeln!(out, "deleted   what an earlier call had left: {} ({})", half_made.name, short(half_made.id.as_str()))?;
-    }
+    job.clear(left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())), out)?;
     if let Some(same) = same {
         // Cut off between the two renames, or there was a second one of the name.
         if !replaced(&images, name, &same).is_empty() {
@@ -137,6 +135,31 @@ impl Job<'_> {
         Ok(same.then(|| current.clone()))
     }
 
+    /// Under the lock, and only what is still half made: another publish may have given it its name meanwhile.
+    fn clear<'i>(&self, half_made: impl Iterator<Item = &'i &'i Image>, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut half_made = half_made.peekable();
+        if half_made.peek().is_none() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        for image in half_made {
+            let act = Act::DeleteImage { provider: self.provider.clone(), image: image.id.clone() };
+            match self.checked(image, act)? {
+                Ok(()) => {
+                    writeln!(out, "deleted   what an earlier call had left: {} ({})", image.name, short(image.id.as_str()))?;
+                }
+                Err(stale) => tracing::info!(%stale, image = %image.id, "another publish is at work on it: left alone"),
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<Lock, LockError> {
+        let stopped = AtomicBool::new(false);
+        let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
+        lock_within(&self.at.desired.controller.lock_file, self.args.lock_timeout, outside)
+    }
+
     fn upload(&self, disk_format: &str, images: &[Image]) -> Result<Image, Undone> {
         let mut properties = publish::properties(&self.at.desired.controller.id, self.name, &self.file);
         properties.extend(self.args.property.iter().cloned());
@@ -184,6 +207,12 @@ impl Job<'_> {
     /// Those whose place it takes.
     fn replaced<'i>(&self, images: &'i [Image], image: &Image) -> Result<Vec<&'i Image>, Undone> {
         let replaced = replaced(images, self.name, image);
+        if let Some(snapshot) = replaced.iter().find(|image| image.is_sealed(&self.at.desired.controller.id)) {
+            return Err(Undone::new(
+                format!("{} ({}) is a snapshot that nodes boot from", self.name, short(snapshot.id.as_str())),
+                "publish it under a name of its own",
+            ));
+        }
         match of_another(&replaced, &self.at.desired.controller.id, self.name) {
             Some((theirs, by)) => Err(Undone::new(
                 format!(
@@ -200,9 +229,7 @@ impl Job<'_> {
     /// Under the lock: no run sees the name with two images, or boots from one that is being renamed. The new one has the name
     /// before the old one loses it: cut off in between, nodes boot from the newest of the two.
     fn take_the_name(&self, image: &Image, out: &mut dyn Write) -> anyhow::Result<()> {
-        let stopped = AtomicBool::new(false);
-        let outside = Outside { clock: &now, pause: &sleep, stopped: &stopped };
-        let _lock = lock_within(&self.at.desired.controller.lock_file, self.args.lock_timeout, outside)?;
+        let _lock = self.lock()?;
         let images = self.images()?;
         let Some(image) = images.iter().find(|one| one.id == image.id) else {
             bail!(Undone::new(
@@ -234,27 +261,34 @@ impl Job<'_> {
         bail!(Undone::new(format!("{} has a hundred old ones of today", self.name), "delete some of them"))
     }
 
-    /// As any action: read again, and only when it is still what was seen.
     fn rename(&self, image: &Image, name: &str) -> anyhow::Result<()> {
+        let act = Act::RenameImage { provider: self.provider.clone(), image: image.id.clone(), name: name.to_owned() };
+        self.checked(image, act)?.map_err(|stale| {
+            Undone::new(format!("{} ({}) is not renamed: {stale}", image.name, short(image.id.as_str())), "publish it again")
+        })?;
+        Ok(())
+    }
+
+    /// As any action: read again, and only when it is still what was seen.
+    fn checked(&self, image: &Image, act: Act) -> Result<Result<(), Stale>, Undone> {
         let expects = ImageExpects {
             provider: self.provider.clone(),
             id: image.id.clone(),
             controller: None,
             name: Some(image.name.clone()),
-            status: Some("active".to_owned()),
+            status: Some(image.status.clone()),
             protected: None,
             marks: BTreeMap::new(),
         };
-        let act = Act::RenameImage { provider: self.provider.clone(), image: image.id.clone(), name: name.to_owned() };
         let action = Action { act, expects: Expects { image: Some(expects), ..Expects::default() } };
         if let Some(object) = action.expects.object() {
             let fresh = self.at.live.read(&object).map_err(Undone::from)?;
-            still_holds(&action.expects, &fresh).map_err(|stale| {
-                Undone::new(format!("{} ({}) is not renamed: {stale}", image.name, short(image.id.as_str())), "publish it again")
-            })?;
+            if let Err(stale) = still_holds(&action.expects, &fresh) {
+                return Ok(Err(stale));
+            }
         }
         self.at.live.act(&action.act).map_err(Undone::from)?;
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

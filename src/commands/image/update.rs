@@ -7,13 +7,15 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::SignedDuration;
 
-use super::{At, image_named, log};
+use super::{At, Undone, image_named, log};
 use crate::desired::SnapshotImage;
 use crate::execute::ChainResult;
-use crate::exit;
+use crate::exit::{self, Usage};
 use crate::names::{ImageId, ProviderName};
+use crate::node::join;
 use crate::observed::Observed;
 use crate::plan::snapshot::Snapshots;
+use crate::plan::snapshot::due::is_at_work;
 use crate::plan::{Chain, Plan};
 use crate::report::gaps::Said;
 use crate::report::progress::{chain_lines, done_line, waits_lines};
@@ -43,11 +45,11 @@ pub fn update(
 ) -> anyhow::Result<u8> {
     let image = image_named(at.desired, wanted.image)?;
     let providers = match wanted.provider {
-        Some(_) => vec![super::provider(at.desired, wanted.provider)?],
+        Some(_) => vec![built_in(image, super::provider(at.desired, wanted.provider)?)?],
         None => image.providers.clone(),
     };
     let update: BTreeSet<_> = providers.iter().map(|provider| (image.name.clone(), provider.clone())).collect();
-    let (_, before) = if wanted.wait { current(at, image) } else { Default::default() };
+    let before = if wanted.wait { seen(&providers, &Observed::of_lists(at.live.lists(at.desired)))? } else { BTreeSet::new() };
     let options = Options { once: !wanted.wait, update, lock_timeout: wanted.lock_timeout, ..Options::default() };
     let talk = Talk { style: settings.style, out: Mutex::new((&mut *out, Said::default())) };
     let began = now();
@@ -57,14 +59,16 @@ pub fn update(
     }
     out.write_all(done_line(&summary, at.live.calls(), now().duration_since(began)).as_bytes())?;
     if !wanted.wait {
-        let lines = summary.last.iter().flat_map(|plan| &plan.images);
-        let begun = lines.filter(|line| line.name == image.name && line.builder.is_some()).map(|line| &line.provider);
-        let begun: BTreeSet<&ProviderName> = begun.collect();
-        let all = summary.failed == 0 && providers.iter().all(|provider| begun.contains(provider));
+        // By what is there now: what was planned may not have been done.
+        let observed = Observed::of_lists(at.live.lists(at.desired));
+        let joined = join(at.desired, &observed, now());
+        let at_work = |provider: &ProviderName| joined.builders.iter().any(|node| is_at_work(node, image, provider));
+        let all = providers.iter().all(at_work);
         return Ok(if all { exit::DONE } else { exit::SOME_FAILED });
     }
     let (observed, after) = current(at, image);
-    let is_new = |provider: &ProviderName| after.get(provider).is_some_and(|id| before.get(provider) != Some(id));
+    // One that was there before is no new one, whatever a person called bad meanwhile.
+    let is_new = |provider: &ProviderName| after.get(provider).is_some_and(|id| !before.contains(id));
     let unbuilt: Vec<&ProviderName> = providers.iter().filter(|provider| !is_new(provider)).collect();
     for provider in &unbuilt {
         writeln!(out, "no new snapshot of {} in {provider}", image.name)?;
@@ -75,6 +79,25 @@ pub fn update(
         }
     }
     Ok(if unbuilt.is_empty() { exit::DONE } else { exit::SOME_FAILED })
+}
+
+fn built_in(image: &SnapshotImage, provider: ProviderName) -> Result<ProviderName, Usage> {
+    if image.providers.contains(&provider) {
+        return Ok(provider);
+    }
+    let known: Vec<&str> = image.providers.iter().map(ProviderName::as_str).collect();
+    Err(Usage(format!("--provider {provider}: {} is not built there, only in {}", image.name, known.join(", "))))
+}
+
+/// All images: what a new one is told from cannot be unknown.
+fn seen(providers: &[ProviderName], observed: &Observed) -> Result<BTreeSet<ImageId>, Undone> {
+    let gap = |provider: &ProviderName| observed.lists.providers.get(provider)?.as_ref().err();
+    match providers.iter().find_map(gap) {
+        Some(gap) => Err(gap.clone().into()),
+        None => {
+            Ok(observed.lists.providers.values().flatten().flat_map(|list| &list.images).map(|image| image.id.clone()).collect())
+        }
+    }
 }
 
 /// What nodes boot from, in each provider that was seen.

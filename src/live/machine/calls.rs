@@ -266,12 +266,9 @@ fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
     // The longest first: one that another begins with would leave the rest of it.
     lines.sort_by_key(|line| std::cmp::Reverse(line.len()));
     let hidden = |text: String, secret: &&str| if text.contains(secret) { text.replace(secret, "***") } else { text };
-    let text = lines.iter().fold(text.to_owned(), hidden);
-    let cut = lines.iter().filter_map(|secret| end_that_begins(&text, secret)).max_by_key(|end| end.len());
-    match cut.and_then(|end| text.strip_prefix(end)) {
-        Some(rest) => format!("***{rest}"),
-        None => text,
-    }
+    let cut = lines.iter().filter_map(|secret| end_that_begins(text, secret)).max_by_key(|end| end.len());
+    let text = cut.and_then(|end| text.strip_prefix(end)).map_or_else(|| text.to_owned(), |rest| format!("***{rest}"));
+    lines.iter().fold(text, hidden)
 }
 
 /// The longest end of a secret that a text begins with, of those that are no word of any text.
@@ -326,6 +323,9 @@ mod tests {
         assert_eq!(without("r2-prod-key\nhunter2-prod-key", &secrets), "***\n***");
         assert_eq!(without("key found", &secrets), "key found", "three letters are a word");
         assert_eq!(without("", &secrets), "");
+        let both = [("NODEPOOL_A", "hunter2-prod-key"), ("NODEPOOL_B", "prod")];
+        let both = both.map(|(name, value)| (name.to_owned(), SecretString::from(value))).into();
+        assert_eq!(without("r2-prod-key", &both), "***");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::sight::{Sight, Sights};
 use crate::desired::SnapshotImage;
 use crate::names::{ImageId, ImageName, ProviderName};
 use crate::node::name::is_ours;
+use crate::observed::image::newest;
 use crate::observed::{AgentMark, Image, ImageMark, Mark, Role};
 use crate::plan::{Act, Action, Chain, CreateServer, ImageExpects, MarkExpects, Plan};
 
@@ -89,7 +90,7 @@ pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Optio
     }
     let of = text(image, ImageMark::Image);
     let newer = good(sights, of, provider).into_iter().filter(|other| other.created >= image.created && other.id != *id).count();
-    if text(image, ImageMark::Bad).is_empty() && !is_proven(sights, of, provider, image) {
+    if text(image, ImageMark::Bad).is_empty() && is_needed(sights, of, provider, image) {
         offences.push(Offence::ImageNeeded(name.clone()));
     }
     // A bad one goes as soon as there is a newer good one.
@@ -100,27 +101,26 @@ pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Optio
     Some(offences)
 }
 
-/// Nodes work that booted from a newer good one, wherever pools want nodes of it.
-fn is_proven(sights: &Sights<'_>, of: &str, provider: &ProviderName, image: &Image) -> bool {
-    let mut pools = sights.desired.pools.values();
-    let wanted = pools.any(|pool| {
-        pool.image.snapshot().is_some_and(|name| name.as_str() == of) && pool.providers.contains(provider) && pool.min_ready > 0
-    });
+/// Nodes work that booted from it, and none that booted from a newer good one.
+fn is_needed(sights: &Sights<'_>, of: &str, provider: &ProviderName, image: &Image) -> bool {
     let newer = |id: &ImageId| {
         good(sights, of, provider).iter().any(|one| one.id == *id && one.created >= image.created && one.id != image.id)
     };
-    let works = |sight: &Sight<'_>| {
-        sight.marks.agent == Some(AgentMark::Joined) && !sight.has(Mark::Failed) && sight.marks.base.as_ref().is_some_and(newer)
-    };
-    !wanted || sights.nodes().any(|sight| sight.provider == provider && works(sight))
+    let joined = |sight: &Sight<'_>| sight.marks.agent == Some(AgentMark::Joined) && !sight.has(Mark::Failed);
+    let online = || sights.nodes().filter(|sight| sight.provider == provider && joined(sight));
+    let from = |is: &dyn Fn(&ImageId) -> bool| online().any(|sight| sight.marks.base.as_ref().is_some_and(is));
+    from(&|id| *id == image.id) && !from(&newer)
 }
 
-/// A machine boots from it, or will by this plan.
+/// A machine boots from it, or will by this plan; or a pool names it.
 fn in_use(sights: &Sights<'_>, plan: &Plan, id: &ImageId) -> bool {
     let boots = |sight: &Sight<'_>| sight.launching(sights) || sight.booting(sights);
     let mut ours = sights.ours.values().filter(|sight| sight.marks.base.as_ref() == Some(id));
     let mut acts = plan.chains.iter().flat_map(|chain| &chain.actions).map(|action| &action.act);
-    ours.any(boots) || acts.any(|act| if let Act::CreateServer(create) = act { create.image == *id } else { false })
+    let lists = sights.observed.lists.providers.values().flatten();
+    let mut named = sights.desired.pools.values().filter_map(|pool| pool.image.glance());
+    let is_named = named.any(|name| lists.clone().any(|list| newest(&list.images, name).is_some_and(|image| image.id == *id)));
+    is_named || ours.any(boots) || acts.any(|act| if let Act::CreateServer(create) = act { create.image == *id } else { false })
 }
 
 /// A new builder.

@@ -91,12 +91,15 @@ impl Builders<'_> {
 
     /// Nova deletes an image that it still saves when its server goes. What lasts longer than a build may is told to a person.
     fn at_task(&self, node: &Node<'_>) -> WaitsFor {
-        let longest = node.setup_timeout();
-        let task = node.server.task.as_deref().unwrap_or_default();
-        match node.marks.built.filter(|built| since(*built, self.sight.now) > longest) {
-            Some(_) => WaitsFor::Person(format!("Nova is at its task {task} since more than {}", exact(longest))),
-            None => WaitsFor::LaterPass,
+        let boot_timeout = self.sight.desired.provider(&node.provider).map(|provider| provider.boot_timeout).unwrap_or_default();
+        let (from, longest) = match node.marks.built {
+            Some(built) => (built, node.setup_timeout()),
+            None => (node.server.launched.unwrap_or(node.server.created), boot_timeout + node.setup_timeout()),
+        };
+        if since(from, self.sight.now) <= longest {
+            return WaitsFor::LaterPass;
         }
+        WaitsFor::StuckTask { task: node.server.task.clone().unwrap_or_default(), longest: exact(longest) }
     }
 
     fn stage(&self, node: &Node<'_>, stage: &Stage) -> Step {

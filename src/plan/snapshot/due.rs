@@ -10,7 +10,7 @@ use super::{Snapshots, base};
 use crate::desired::units::{exact, since};
 use crate::desired::{Desired, Pool, Provider, SnapshotImage};
 use crate::names::{ImageId, ImageName, NodeName, PoolName, ProviderName, Purpose};
-use crate::node::{Joined, Node, State};
+use crate::node::{Joined, KeptWhy, Node, State};
 use crate::observed::{Answer, Ask, Image, ImageMark, Mark, Observed};
 use crate::plan::backoff::{BackOffs, next_attempt};
 use crate::plan::launch::create_chain;
@@ -112,7 +112,9 @@ fn with_the_last(waits: WaitsFor, current: Option<&Image>, provider: &ProviderNa
     let answer = current.and_then(|current| observed.answer(&last_base(current, provider)?));
     let before = match answer {
         Some(Answer::Image(None)) => Some("was deleted".to_owned()),
-        Some(Answer::Image(Some(last))) if last.name != name => Some(format!("is called `{}` now", last.name)),
+        Some(Answer::Image(Some(last))) if last.name != name && last.id.as_str() != name => {
+            Some(format!("is called `{}` now", last.name))
+        }
         Some(Answer::Image(Some(last))) if !last.is_active() => Some(format!("is {}", last.status)),
         // It is there, and of another project than the wanted one; or nobody could tell.
         Some(_) | None => None,
@@ -121,8 +123,13 @@ fn with_the_last(waits: WaitsFor, current: Option<&Image>, provider: &ProviderNa
 }
 
 /// On its way to a snapshot, and not a person's.
-fn is_at_work(node: &Node<'_>, image: &SnapshotImage, provider: &ProviderName) -> bool {
-    node.marks.image.as_ref() == Some(&image.name) && node.provider == *provider && node.state.is_coming()
+pub fn is_at_work(node: &Node<'_>, image: &SnapshotImage, provider: &ProviderName) -> bool {
+    node.marks.image.as_ref() == Some(&image.name) && node.provider == *provider && is_coming_or_stands(node)
+}
+
+/// In a state of Nova's that no rule is made for (paused, migrating) it may go on any time.
+fn is_coming_or_stands(node: &Node<'_>) -> bool {
+    node.state.is_coming() || matches!(node.state, State::Kept(KeptWhy::Status(_)))
 }
 
 fn unlisted(

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Snapshots, base};
-use crate::desired::{Desired, Pool};
+use crate::desired::Desired;
 use crate::names::{ControllerId, ImageId, ImageName, NodeName, ProviderName};
 use crate::node::{Joined, Node};
+use crate::observed::image::newest;
 use crate::observed::{AgentMark, Image, ImageMark, Mark, Observed, ServerStatus};
 use crate::plan::backoff::BackOffs;
 use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, ServerExpects, Subject, Verb};
@@ -67,8 +68,12 @@ pub fn surplus(
             let Some(newest) = good.first() else { continue };
             let keep = usize::try_from(image.keep.max(1)).unwrap_or(usize::MAX);
             let (staying, beyond) = good.split_at(keep.min(good.len()));
-            let proven = !failing.contains(&newest.id) && is_proven(desired, joined, &image.name, provider, staying);
-            let beyond = beyond.iter().filter(|_| proven);
+            let fails = |images: &[&Image]| images.iter().any(|image| failing.contains(&image.id));
+            let works = |images: &[&Image]| works(joined, provider, images);
+            let halted = fails(&[newest]) || (fails(staying) && !works(staying));
+            // One that nodes came online from stays while none did from a newer one, which may be as broken as it is untried.
+            let needed = |one: &Image| halted || (works(&[one]) && !works(staying));
+            let beyond = beyond.iter().filter(|one| !needed(one));
             let bad = snapshots.all(&image.name, provider).iter();
             let bad = bad.filter(|image| image.mark(ImageMark::Bad).is_some() && image.created < newest.created);
             let beyond = beyond.map(|one| (*one, Because::BeyondKeep { keep: image.keep }));
@@ -84,17 +89,14 @@ pub fn surplus(
     chains
 }
 
-/// A node came online from one of those that stay: a newer one that nobody tried may be as broken as those whose machines fail.
-/// Of an image that no pool wants nodes of nobody can tell, and `keep` alone counts.
-fn is_proven(desired: &Desired, joined: &Joined<'_>, image: &ImageName, provider: &ProviderName, staying: &[&Image]) -> bool {
-    let boots = |pool: &Pool| pool.image.snapshot() == Some(image) && pool.providers.contains(provider) && pool.min_ready > 0;
-    let works = |node: &Node<'_>| {
+/// A node from one of them came online.
+fn works(joined: &Joined<'_>, provider: &ProviderName, images: &[&Image]) -> bool {
+    joined.nodes.iter().any(|node| {
         node.marks.agent == Some(AgentMark::Joined)
             && node.marks.failed.is_none()
             && node.provider == *provider
-            && staying.iter().any(|image| node.marks.base.as_ref() == Some(&image.id))
-    };
-    !desired.pools.values().any(boots) || joined.nodes.iter().any(works)
+            && images.iter().any(|image| node.marks.base.as_ref() == Some(&image.id))
+    })
 }
 
 fn deletion(desired: &Desired, name: ImageName, provider: &ProviderName, image: &Image, because: Because) -> Chain {
@@ -119,7 +121,8 @@ fn booting<'j, 'a>(joined: &'j Joined<'a>) -> impl Iterator<Item = &'j Node<'a>>
     all.filter(|node| node.server.status == ServerStatus::Build || node.state.is_launching())
 }
 
-/// Images that a machine boots from now, or will: of ours that are launching, of this plan's creates, and base images.
+/// Images that a machine boots from now, or will: of ours that are launching, of this plan's creates, base images,
+/// and those that a pool names.
 fn in_use(desired: &Desired, observed: &Observed, joined: &Joined<'_>, creates: &[Chain]) -> BTreeSet<ImageId> {
     let mut used: BTreeSet<ImageId> = booting(joined).filter_map(|node| node.marks.base.clone()).collect();
     for action in creates.iter().flat_map(|chain| &chain.actions) {
@@ -128,6 +131,8 @@ fn in_use(desired: &Desired, observed: &Observed, joined: &Joined<'_>, creates: 
         }
     }
     for list in observed.lists.providers.values().flatten() {
+        let named = desired.pools.values().filter_map(|pool| pool.image.glance());
+        used.extend(named.filter_map(|name| newest(&list.images, name)).map(|image| image.id.clone()));
         used.extend(desired.images.values().filter_map(|image| base(&list.images, image).ok()).map(|image| image.id.clone()));
     }
     used
