@@ -31,12 +31,8 @@ fn an_idle_run_makes_three_calls_a_provider_and_one_a_target() {
         assert!(said.contains("nothing to do"), "{said}");
         assert_eq!(first, expected(shape, 5, 1), "{shape:?}: the first run");
         for command in [["plan"].as_slice(), &["apply", "--yes"]] {
-            let before = served.http.connections();
             let (calls, said) = counted(&served, command);
             assert!(said.contains("nothing to do"), "{said}");
-            // A connection is used again: servers and images of a provider come side by side, all else after one another.
-            let connections = usize::try_from(served.http.connections() - before).expect("a few");
-            assert!(connections <= 2 * shape.providers + shape.targets, "{shape:?}: {connections} connections");
             assert_eq!(calls, expected(shape, 3, 1), "{shape:?}: {command:?}");
         }
     }
@@ -73,7 +69,14 @@ fn a_plan_with_something_to_create_makes_three_calls_more_a_provider() {
 #[test]
 fn the_first_run_of_an_empty_cloud_asks_so_much_and_no_more() {
     let shape = Shape { providers: 1, targets: 1, pools: 1, min_ready: 1 };
-    let (calls, _) = counted(&Served::new(shape), &["apply", "--yes"]);
+    let served = Served::new(shape);
+    let before = served.http.connections();
+    let (calls, _) = counted(&served, &["apply", "--yes"]);
+    // Connections are used again. How often depends on the machine, too: one is free a moment after its answer was read whole,
+    // and what is asked within that moment opens another. The benchmark counts them.
+    let connections = usize::try_from(served.http.connections() - before).expect("a few");
+    let asked: usize = calls.iter().filter(|(of, _)| *of != "ssh").map(|(_, count)| count).sum();
+    assert!(2 * connections < asked, "{connections} connections for {asked} calls");
     // The cloud: a login, 5 passes of 3 lists, 3 for the create call, the create, a console, and 3 marks; the server is read
     // before each of its 7 changes. Jenkins: 5 lists, the agent read before its 3 changes (a 404 is checked in the list,
     // twice), the create, and 3 for the agent's program. SSH: 5 connections with 4 commands.
