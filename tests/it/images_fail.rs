@@ -59,12 +59,22 @@ fn a_setup_that_fails_is_marked_with_its_last_lines_and_backed_off_from() {
     half_an_hour(&scene);
     assert!((3..=6).contains(&created(&scene)), "{} builders in half an hour", created(&scene));
     assert!(scene.names().len() <= 2, "{:?}", scene.names());
-    // Mended in the script: there is no back-off from inputs that were never tried.
     scene.world.image_fate(&of_image(), Fate::default());
     change_script(&mut scene, "#!/bin/sh\n# mended\n");
     scene.converge();
     assert_eq!((scene.names().len(), failed_marks(&scene).len(), images(&scene).len()), (2, 0, 1));
     scene.assert_settled();
+}
+
+#[test]
+fn inputs_that_were_never_tried_are_tried_at_once() {
+    let mut scene = scene();
+    scene.world.next_fate(setup_fails());
+    scene.timer();
+    assert_eq!((failed_marks(&scene).len(), created(&scene)), (1, 1), "in its back-off");
+    change_script(&mut scene, "#!/bin/sh\n# mended\n");
+    scene.timer();
+    assert_eq!(images(&scene).len(), 1, "{} servers were created", created(&scene));
 }
 
 #[test]
