@@ -19,10 +19,14 @@ const WIDTH: usize = 16;
 
 /// Everything that a plan is made from.
 pub fn observe(world: &dyn World, desired: &Desired, this_run: &ThisRun, clock: &dyn Fn() -> Timestamp) -> Observed {
-    let mut observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: this_run.clone() };
+    let mut observed = listed(world, desired, this_run);
     let asks: Vec<Ask> = asks(desired, &observed, clock()).into_iter().collect();
     observed.answers = answer_all(world, &asks);
     observed
+}
+
+fn listed(world: &dyn World, desired: &Desired, this_run: &ThisRun) -> Observed {
+    Observed { this_run: this_run.clone(), ..Observed::of_lists(world.lists(desired)) }
 }
 
 /// The same with its plan, and the time that it is of. Most passes ask nothing beyond the lists: then what was put together
@@ -33,7 +37,7 @@ pub fn observe_and_plan(
     this_run: &ThisRun,
     clock: &dyn Fn() -> Timestamp,
 ) -> (Observed, Plan, Timestamp) {
-    let mut observed = Observed { lists: world.lists(desired), answers: Vec::new(), this_run: this_run.clone() };
+    let mut observed = listed(world, desired, this_run);
     let now = clock();
     let overview = Overview::of(desired, &observed, now);
     let asks: Vec<Ask> = asks_of(&overview).into_iter().collect();
@@ -59,7 +63,7 @@ pub fn answer_further(
     further: &BTreeSet<Ask>,
     now: Timestamp,
 ) -> (Observed, Further) {
-    let mut observed = Observed { lists, ..Observed::default() };
+    let mut observed = Observed::of_lists(lists);
     let own = asks(desired, &observed, now);
     let all: Vec<Ask> = own.union(further).cloned().collect();
     let answers = answer_all(world, &all);

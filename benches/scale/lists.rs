@@ -1,5 +1,5 @@
-//! Long lists read and planned: the services' own JSON, as the sandbox serves it, through the real parsers, the questions and the plan.
-//! A process of its own for each number of servers, so that its peak is its own.
+//! Long lists read and planned: the services' own JSON, as the sandbox serves it, through the real parsers, the questions and
+//! the plan. A process of its own for each number of servers, so that its peak is its own.
 
 use std::fs;
 use std::path::Path;

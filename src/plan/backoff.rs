@@ -56,9 +56,7 @@ impl BackOff {
             WaitsFor::BackOff { until, attempt, why }
         }
     }
-}
 
-impl BackOff {
     /// What a failed machine is kept for; none: it goes. `due`: another is wanted as soon as it may be.
     pub fn keeps(&self, server: &Server, due: bool, now: Timestamp) -> Option<WaitsFor> {
         if self.kept != server.id || self.over {

@@ -118,12 +118,12 @@ pub enum WaitsFor {
     StuckDeletion {
         since: Timestamp,
     },
-    /// Our own mark to be seen in a later pass.
-    /// A task that lasts longer than it may.
+    /// A person, to see why Nova does not finish what it does with a builder.
     StuckTask {
         task: String,
         longest: String,
     },
+    /// Our own mark to be seen in a later pass.
     LaterPass,
     /// A lost agent to come back.
     Return {

@@ -253,7 +253,9 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Build => Some("then it is used and deleted, or ready again where a node is not for a single use"),
         WaitsFor::Person(_) => Some("kept meanwhile, and counted as no ready node"),
         WaitsFor::Deletion => Some("nothing is left to do here"),
-        WaitsFor::StuckTask { .. } => Some("`openstack server set --state active` ends it where its host has forgotten it"),
+        WaitsFor::StuckTask { .. } => {
+            Some("an admin's `openstack server set --state active` ends it where its host has forgotten it")
+        }
         WaitsFor::StuckDeletion { .. } => Some("its host may be down: `openstack server show` and Nova's own logs tell more"),
         WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),

@@ -182,13 +182,7 @@ pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String 
     let Summary { passes, created, deleted, failed, stale, left, unapproved, last, ended } = summary;
     let mut parts = vec![format!("{created} created"), format!("{deleted} deleted")];
     let coming: u32 = last.iter().flat_map(|plan| &plan.pools).map(|pool| pool.counts.coming).sum();
-    for (count, what) in [
-        (coming, "under way"),
-        (*failed, "failed"),
-        (*stale, "skipped"),
-        (*left, "left"),
-        (*unapproved, "left that nobody has approved: apply again"),
-    ] {
+    for (count, what) in [(coming, "under way"), (*failed, "failed"), (*stale, "skipped"), (*left, "left")] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }
@@ -202,7 +196,9 @@ pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String 
         Some(Ended::Signal) => "; stopped by a signal, the next run goes on",
         Some(Ended::Declined | Ended::Converged) | None => "",
     };
-    format!("done: {}{then}\n", parts.join(", "))
+    let more =
+        if *unapproved == 0 { String::new() } else { format!("; {unapproved} more to do, not in the plan that was approved") };
+    format!("done: {}{then}{more}\n", parts.join(", "))
 }
 
 /// `0.6s` below ten seconds, `44s` above.

@@ -21,12 +21,16 @@ use poolkeeper::world::ActErrorKind;
 use crate::images::{BASE, IMAGE, builds, image, images, scene, snapshot};
 use crate::scene::{PROVIDER, Scene};
 
-#[test]
-fn one_builder_at_a_time_and_a_slot_is_kept_for_it() {
-    let mut scene = scene();
+fn second_image(scene: &mut Scene) {
     let mut other = snapshot();
     other.name = ImageName::from("snapshot-ci-trusty");
     scene.desired.images.insert(other.name.clone(), other);
+}
+
+#[test]
+fn one_builder_at_a_time_and_a_slot_is_kept_for_it() {
+    let mut scene = scene();
+    second_image(&mut scene);
     let mut second = scene.pool().clone();
     second.name = PoolName::from("ci-glance");
     second.image = PoolImage::Glance(BASE.into());
@@ -51,9 +55,7 @@ fn one_builder_at_a_time_and_a_slot_is_kept_for_it() {
 #[test]
 fn an_update_waits_for_the_build_before_it_and_builds_where_it_was_told() {
     let mut scene = scene();
-    let mut other = snapshot();
-    other.name = ImageName::from("snapshot-ci-trusty");
-    scene.desired.images.insert(other.name.clone(), other);
+    second_image(&mut scene);
     scene.run_with(&Options { once: true, ..Options::default() });
     assert_eq!(scene.servers().len(), 1, "the first one's builder");
     let update = |name: &str| BTreeSet::from([(ImageName::from(name), PROVIDER.into())]);

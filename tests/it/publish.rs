@@ -2,7 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a helper of a test fails by panicking, as the test does")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use poolkeeper::names::ProviderName;
@@ -70,7 +70,7 @@ fn run(served: &Served, arguments: &[&str]) -> Output {
     served.poolkeeper(arguments).output().expect("the binary")
 }
 
-pub(crate) fn publish(served: &Served, path: &std::path::Path) -> Output {
+pub(crate) fn publish(served: &Served, path: &Path) -> Output {
     run(served, &["image", "publish", &path.to_string_lossy(), "ci-base"])
 }
 
@@ -150,6 +150,26 @@ pub(crate) fn settled(served: &Served, new: &Digests, when: &str) {
     assert!(images(served).iter().all(|image| image.name == theirs() || image.status == "active"), "{when}");
 }
 
+/// A publish that is killed at that call; none: it ended before.
+pub(crate) fn killed(served: &Served, path: &Path, stop: Stop, drop: Drop) -> Option<String> {
+    let world = &served.world;
+    world.with(|state| {
+        state.faults.silent = true;
+        state.faults.stop_at(stop, drop);
+    });
+    let arguments = ["image", "publish", &path.to_string_lossy(), "ci-base"];
+    let child = served.poolkeeper(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    end(child.expect("the binary"), || world.stopped());
+    let at = world.stopped_at()?;
+    world.resume();
+    Some(at)
+}
+
+/// The same call once more: what it said.
+pub(crate) fn again(served: &Served, path: &Path, when: &str) -> String {
+    served.done(&["image", "publish", &path.to_string_lossy(), "ci-base"], when)
+}
+
 #[test]
 fn a_publish_that_is_killed_at_any_call_is_finished_by_the_next() {
     for drop in [Drop::BeforeEffect, Drop::AfterEffect] {
@@ -157,18 +177,10 @@ fn a_publish_that_is_killed_at_any_call_is_finished_by_the_next() {
         loop {
             let served = served();
             let (path, new) = scene(&served);
-            let world = &served.world;
-            world.with(|state| {
-                state.faults.silent = true;
-                state.faults.stop_at(Stop::Like { begins: "", ends: "", after: call }, drop);
-            });
-            let arguments = ["image", "publish", &path.to_string_lossy(), "ci-base"];
-            let child = served.poolkeeper(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-            end(child.expect("the binary"), || world.stopped());
-            let Some(at) = world.stopped_at() else { break };
-            world.resume();
+            let stop = Stop::Like { begins: "", ends: "", after: call };
+            let Some(at) = killed(&served, &path, stop, drop) else { break };
             let when = format!("{drop:?} {call}: {at}");
-            served.done(&arguments, &when);
+            again(&served, &path, &when);
             settled(&served, &new, &when);
             call += 1;
         }
@@ -187,15 +199,9 @@ fn an_upload_that_came_whole_is_not_sent_again() {
     let (path, new) = scene(&served);
     let before = done(&served, "upload-image");
     // The next call after it is the look at its digest.
-    served.world.with(|state| {
-        state.faults.silent = true;
-        state.faults.stop_at(Stop::Like { begins: "PUT", ends: "/file", after: 0 }, Drop::AfterEffect);
-    });
-    let arguments = ["image", "publish", &path.to_string_lossy(), "ci-base"];
-    let child = served.poolkeeper(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    end(child.expect("the binary"), || served.world.stopped());
-    served.world.resume();
-    let said = served.done(&arguments, "the next call");
+    let stop = Stop::Like { begins: "PUT", ends: "/file", after: 0 };
+    killed(&served, &path, stop, Drop::AfterEffect).expect("it came so far");
+    let said = again(&served, &path, "the next call");
     assert!(said.starts_with("found     an earlier upload of "), "{said}");
     settled(&served, &new, "the next call");
     assert_eq!(done(&served, "upload-image") - before, 1);

@@ -1,29 +1,20 @@
 //! `image publish`: whose name is taken, and when.
 
-use std::process::Stdio;
-
 use poolkeeper::observed::Image;
 use poolkeeper::sandbox::{Drop, Stop};
 
-use crate::killed::end;
-use crate::publish::{CLOUD, done, images, names, publish, scene, served, settled, text, theirs};
+use crate::publish::{CLOUD, again, done, images, killed, names, publish, scene, served, settled, text, theirs};
 
 #[test]
 fn a_publish_that_is_killed_between_its_renames_leaves_the_name_to_boot_from() {
     let served = served();
     let (path, new) = scene(&served);
-    served.world.with(|state| {
-        state.faults.silent = true;
-        state.faults.stop_at(Stop::Like { begins: "PATCH", ends: "", after: 0 }, Drop::AfterEffect);
-    });
-    let arguments = ["image", "publish", &path.to_string_lossy(), "ci-base"];
-    let child = served.poolkeeper(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    end(child.expect("the binary"), || served.world.stopped());
-    served.world.resume();
+    let stop = Stop::Like { begins: "PATCH", ends: "", after: 0 };
+    killed(&served, &path, stop, Drop::AfterEffect).expect("it came so far");
     let all = images(&served);
     let newest = poolkeeper::observed::image::newest(&all, "ci-base").expect("one of the name");
     assert_eq!(newest.properties.get("poolkeeper_publish_sha256"), Some(&new.sha256));
-    let said = served.done(&arguments, "the next call");
+    let said = again(&served, &path, "the next call");
     assert!(
         said.starts_with("renamed   the old ci-base (") && said.contains("\nthere     ci-base is these very bytes"),
         "{said}"

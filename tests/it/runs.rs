@@ -14,6 +14,7 @@ use poolkeeper::execute::ChainResult;
 use poolkeeper::exit::Usage;
 use poolkeeper::observed::{Answer, Ask, Fresh, Gap, Lists, Object, Observed, Source};
 use poolkeeper::plan::{Act, Chain, Plan};
+use poolkeeper::report::progress::done_line;
 use poolkeeper::report::style::Style;
 use poolkeeper::run::{Audience, Ended, Options, Outside, run};
 use poolkeeper::sandbox::{Generation, Sandbox};
@@ -234,4 +235,30 @@ fn a_pool_that_is_not_there_is_a_slip_of_the_pen() {
     let error = plan(&args, &settings(), &scene.desired, &scene.world, &mut Vec::new()).expect_err("no such pool");
     assert_eq!(error.to_string(), "--pool ci-jesie: there is no such pool; did you mean `ci-jessie`?");
     assert!(error.downcast_ref::<Usage>().is_some());
+}
+
+/// Says yes to the first plan that does something.
+struct Yes(AtomicBool);
+
+impl Audience for Yes {
+    fn asks(&self, plan: &Plan) -> bool {
+        !plan.is_empty() && !self.0.swap(true, Ordering::Relaxed)
+    }
+    fn approve(&self, _plan: &Plan, _pass: u32) -> bool {
+        true
+    }
+    fn chain(&self, _chain: &Chain, _result: &ChainResult) {}
+}
+
+/// The plan that was shown built a snapshot; the nodes that boot from it nobody has seen in a plan.
+#[test]
+fn what_came_up_beyond_the_approved_plan_is_left_and_said() {
+    let scene = crate::images::scene();
+    let (clock, stopped) = (|| scene.world.now(), AtomicBool::new(false));
+    let outside = Outside { clock: &clock, pause: &|_| scene.world.tick(2), stopped: &stopped };
+    let summary = run(&scene.desired, &scene.world, &Options::default(), outside, &Yes(AtomicBool::new(false)));
+    let summary = summary.expect("the lock is free");
+    assert_eq!((summary.created, summary.unapproved, scene.names().len()), (1, 2, 0));
+    let said = done_line(&summary, 0, SignedDuration::ZERO);
+    assert!(said.ends_with("; 2 more to do, not in the plan that was approved\n"), "{said}");
 }

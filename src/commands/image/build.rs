@@ -7,10 +7,9 @@ use anyhow::{Context as _, bail};
 
 use super::diskimage::{Making, Recipe, make};
 use super::publish::publish;
-use super::{At, Undone, image_named, provider, size};
+use super::{At, Undone, image_named, lock_opens, provider, size};
 use crate::cli::{BuildArgs, UploadArgs};
 use crate::exit::{self, Usage};
-use crate::lock::{LockError, try_lock};
 use crate::names::is_uuid;
 use crate::settings::now;
 
@@ -60,9 +59,5 @@ fn can_publish(providers: &[String], at: At<'_>) -> anyhow::Result<()> {
     for named in providers {
         at.live.cloud(&provider(at.desired, Some(named))?).map_err(Undone::from)?;
     }
-    match try_lock(&at.desired.controller.lock_file) {
-        Err(error @ LockError::Open(..)) => Err(error.into()),
-        // A run has it for a moment.
-        Ok(_) | Err(LockError::Held(_)) => Ok(()),
-    }
+    Ok(lock_opens(at.desired)?)
 }

@@ -50,13 +50,12 @@ pub(super) fn of_newest(
         ));
     };
     let answer = at.live.answer(&Ask::ScriptLog(ask)).map_err(Undone::from)?;
-    if let Answer::ScriptLog(text) = &answer
-        && text.is_empty()
-    {
+    let Answer::ScriptLog(text) = answer else { bail!("an answer to something else: {answer:?}") };
+    if text.is_empty() {
         bail!(Undone::new(
             format!("nothing is there of the output of {}", node.name),
             "its setup script has printed nothing yet, or it was cleaned away when the builder was switched off"
         ));
     }
-    if let Answer::ScriptLog(text) = answer { Ok(text) } else { bail!("an answer to something else: {answer:?}") }
+    Ok(text)
 }

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use crate::desired::{Desired, SnapshotImage, near};
 use crate::exit::Usage;
 use crate::live::Live;
+use crate::lock::{LockError, try_lock};
 use crate::names::{ImageName, ProviderName};
 use crate::observed::Gap;
 use crate::world::ActError;
@@ -87,6 +88,15 @@ impl From<ActError> for Undone {
 impl From<Gap> for Undone {
     fn from(gap: Gap) -> Self {
         Self { said: format!("{} ({})", gap.answered, gap.tried), hint: gap.hint }
+    }
+}
+
+/// A lock that cannot be opened is said before hours of building or uploading, not after.
+fn lock_opens(desired: &Desired) -> Result<(), LockError> {
+    match try_lock(&desired.controller.lock_file) {
+        Err(error @ LockError::Open(..)) => Err(error),
+        // A run has it for a moment.
+        Ok(_) | Err(LockError::Held(_)) => Ok(()),
     }
 }
 

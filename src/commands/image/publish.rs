@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 
-use super::{At, Patient, Undone, provider, size};
+use super::{At, Patient, Undone, lock_opens, provider, size};
 use crate::cli::UploadArgs;
 use crate::exit::{self, Usage};
 use crate::live::http::Stream;
 use crate::live::openstack::{Cloud, NewImage};
-use crate::lock::{Lock, LockError, try_lock};
+use crate::lock::{Lock, LockError};
 use crate::names::{ProviderName, short};
 use crate::observed::Image;
 use crate::plan::{Act, Action, Expects, ImageExpects, Stale, still_holds};
@@ -33,10 +33,7 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     }
     let provider = provider(at.desired, args.provider.as_deref())?;
     let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
-    // One that cannot be opened is said before hours of uploading, not after.
-    if let Err(error @ LockError::Open(..)) = try_lock(&at.desired.controller.lock_file) {
-        bail!(error);
-    }
+    lock_opens(at.desired)?;
     let (file, guessed) = read(path, at.lively)?;
     let job = Job { at, provider, cloud, name, path, file, args };
     let images = job.images()?;

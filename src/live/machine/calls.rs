@@ -258,8 +258,8 @@ impl Refusals {
 /// Shorter values are words of any text: nothing that short is a secret.
 const SECRET: usize = 4;
 
-/// What a script printed, without these values, nor a line of one that has several, nor the end of one that a tail begins with. Never what we printed ourselves: a value
-/// such as `none` or `running` is a word of it.
+/// What a script printed, without these values, nor a line of one that has several, nor the end of one that a tail begins with.
+/// Never what we printed ourselves: a value such as `none` or `running` is a word of it.
 fn without(text: &str, secrets: &BTreeMap<String, SecretString>) -> String {
     let lines = secrets.values().flat_map(|secret| secret.expose_secret().lines().map(str::trim));
     let mut lines: Vec<&str> = lines.filter(|line| line.chars().count() >= SECRET).collect();

@@ -1,5 +1,5 @@
-//! Which snapshots go: good ones beyond `keep`, once nodes work that booted from one that stays; and bad ones once there is a
-//! newer good one. Never one that is protected, in use, or the last good one; and never what is not surely ours. Pure.
+//! Which snapshots go: good ones beyond `keep`, but none that works while nobody has seen one work that stays; and bad ones once
+//! there is a newer good one. Never one that is protected, in use, or the last good one; and never what is not surely ours. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub fn sealed(controller: &ControllerId, provider: &ProviderName, id: &ImageId) 
 pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Image) -> Action {
     let build = MarkExpects::Is(builder.server.id.to_string());
     let marks = BTreeMap::from([(ImageMark::Build, build), (ImageMark::Itself, MarkExpects::Absent)]);
-    // One that became active in the meantime is no failed one.
+    // One that became active between the look and this is looked at once more.
     let status = Some(image.status.clone());
     let expected = ImageExpects { protected: Some(false), status, marks, ..sealed(controller, &builder.provider, &image.id) };
     let act = Act::DeleteImage { provider: builder.provider.clone(), image: image.id.clone() };
