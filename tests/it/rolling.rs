@@ -22,14 +22,22 @@ fn ready_pool(min_ready: u32, max_servers: u32) -> Scene {
 
 #[test]
 fn a_lowered_pool_lets_its_oldest_idle_nodes_go() {
-    let mut scene = ready_pool(4, 10);
-    let names = scene.names();
-    scene.world.start_build(&Scene::target(), &names[0], 600).expect("idle");
+    // One after the other: of creates side by side, which is the first is another one in each run.
+    let mut scene = ready_pool(1, 10);
+    for more in 2..=4 {
+        scene.world.tick(60);
+        scene.pool().min_ready = more;
+        scene.converge();
+    }
+    let mut servers = scene.servers();
+    servers.sort_by_key(|server| server.created);
+    let [busy, oldest] = [0, 1].map(|at: usize| servers[at].name.to_string());
+    scene.world.start_build(&Scene::target(), &busy, 600).expect("idle");
     scene.pool().min_ready = 2;
     let summary = scene.converge();
     assert_eq!((summary.created, summary.deleted), (0, 1), "three are ready, two are wanted, one is busy");
-    assert!(scene.names().contains(&names[0]), "busy");
-    assert!(!scene.names().contains(&names[1]), "the oldest idle one");
+    assert!(scene.names().contains(&busy), "busy");
+    assert!(!scene.names().contains(&oldest), "the oldest idle one");
     scene.world.tick(600);
     scene.converge();
     scene.assert_settled();
