@@ -57,7 +57,7 @@ pub(crate) fn figures() -> Vec<Figure> {
         let each = |at: usize| runs.iter().map(|run| run[at]).collect::<Vec<f64>>();
         let cpu_ms = median(each(3));
         let (cpu_target, memory_target) = if *size == 5000 { (Some(CPU_MS), Some(MEMORY_MIB)) } else { (None, None) };
-        for (at, what) in ["read", "join and questions", "plan"].into_iter().enumerate() {
+        for (at, what) in ["parse", "join and questions", "plan"].into_iter().enumerate() {
             figures.push(Figure::new(format!("{servers} servers: CPU, {what}"), median(each(at)), "ms", None));
         }
         figures.push(Figure::new(format!("{servers} servers: CPU, all"), cpu_ms, "ms", cpu_target));
@@ -126,12 +126,13 @@ fn get(client: &Client, request: &Request) -> Vec<u8> {
 /// The other side of `in_a_process`: CPU milliseconds of each stage and of all, the peak in MiB, and the actions of the plan.
 pub(crate) fn plan_lists(desired_state: &Path, directory: &Path) {
     let mut desired = load(desired_state, &LoadEnv::default()).expect("a sound desired state").desired;
-    let begun = usage::own_cpu_ms();
-    let servers = servers(directory);
+    let (servers, of_servers) = servers(directory);
     let agents = fs::read(directory.join("agents.json")).expect("the agents");
-    let agents: ComputerSet<'_> = read_json(&agents).expect("a whole list");
+    let begun = usage::own_cpu_ms();
+    let agents: ComputerSet = read_json(&agents).expect("a whole list");
     let agents = agents.agents();
-    let read = usage::own_cpu_ms();
+    let parsed = usage::own_cpu_ms() - begun + of_servers;
+    let begun = usage::own_cpu_ms();
     let size = servers.len();
     enough_for(&mut desired, size);
     // As `observe_and_plan` does it: nothing is asked, and so nothing is put together twice.
@@ -144,16 +145,19 @@ pub(crate) fn plan_lists(desired_state: &Path, directory: &Path) {
     let planned = usage::own_cpu_ms();
     let actions: usize = plan.chains.iter().map(|chain| chain.actions.len()).sum();
     let peak = usage::own_peak_mib();
-    println!("{} {} {} {} {peak} {actions}", read - begun, asked - read, planned - asked, planned - begun);
+    println!("{parsed} {} {} {} {peak} {actions}", asked - begun, planned - asked, parsed + planned - begun);
 }
 
-fn servers(directory: &Path) -> Vec<Server> {
-    let mut servers = Vec::new();
+/// And the CPU milliseconds of parsing them: the files stand for answers that came over the network.
+fn servers(directory: &Path) -> (Vec<Server>, f64) {
+    let (mut servers, mut cpu_ms) = (Vec::new(), 0.0);
     for page in 0.. {
         let Ok(json) = fs::read(directory.join(format!("servers-{page:03}.json"))) else { break };
+        let begun = usage::own_cpu_ms();
         servers.extend(servers_of_page(&json).expect("a page"));
+        cpu_ms += usage::own_cpu_ms() - begun;
     }
-    servers
+    (servers, cpu_ms)
 }
 
 fn lists(servers: Vec<Server>, computers: Vec<Computer>) -> Lists {

@@ -133,7 +133,8 @@ pub struct LoneAgent<'a> {
 pub fn join<'a>(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Joined<'a> {
     let controller = &desired.controller.id;
     let sights = Sights::of(observed);
-    let (mut nodes, mut builders) = (Vec::new(), Vec::new());
+    let servers = observed.lists.providers.values().flatten().map(|list| list.servers.len()).sum();
+    let (mut nodes, mut builders) = (Vec::with_capacity(servers), Vec::new());
     let mut foreign = 0;
     for (provider, list) in &observed.lists.providers {
         let Ok(list) = list else { continue };
@@ -169,7 +170,7 @@ fn node<'a>(
     floating_ips: Vec<&'a FloatingIp>,
 ) -> Node<'a> {
     let builder = marks.role == Role::Builder;
-    let name = NodeName::new(server.name.as_str());
+    let name = NodeName::new(server.name.clone());
     let image = marks.image.as_ref().filter(|_| builder).and_then(|image| desired.images.get(image));
     Node {
         agent: if builder { AgentSight::Absent } else { agent_of(observed, &marks, &server.name) },
@@ -283,18 +284,13 @@ fn lone_agents<'a>(desired: &Desired, observed: &'a Observed) -> Vec<LoneAgent<'
     if observed.lists.providers.values().any(Result::is_err) {
         return Vec::new();
     }
-    let servers = observed.lists.providers.values().flatten().flat_map(|list| &list.servers);
-    let with_server: BTreeSet<&str> = servers.map(|server| server.name.as_str()).collect();
     let coming: BTreeSet<&str> = observed.this_run.names.iter().map(NodeName::as_str).collect();
     let mut lone = Vec::new();
     for (target, list) in &observed.lists.targets {
         let Ok(list) = list else { continue };
-        let ours = list.computers.iter().filter(|computer| {
+        let ours = without_server(observed, list).filter(|computer| {
             let name = computer.name.as_str();
-            !with_server.contains(name)
-                && !coming.contains(name)
-                && super::name::is_ours(&desired.controller.id, name)
-                && !is_ghost(observed, target, computer)
+            !coming.contains(name) && super::name::is_ours(&desired.controller.id, name) && !is_ghost(observed, target, computer)
         });
         lone.extend(ours.map(|computer| {
             let known = description_agrees(desired, observed, target, list, computer);
@@ -302,6 +298,17 @@ fn lone_agents<'a>(desired: &Desired, observed: &'a Observed) -> Vec<LoneAgent<'
         }));
     }
     lone
+}
+
+/// `computers` is sorted by name where it is parsed.
+fn without_server<'a>(observed: &Observed, list: &'a TargetList) -> impl Iterator<Item = &'a Computer> {
+    let mut alone = vec![true; list.computers.len()];
+    for server in observed.lists.providers.values().flatten().flat_map(|list| &list.servers) {
+        let from = list.computers.partition_point(|computer| computer.name < server.name);
+        let of_name = list.computers.iter().skip(from).take_while(|computer| computer.name == server.name);
+        alone.iter_mut().skip(from).zip(of_name).for_each(|(alone, _)| *alone = false);
+    }
+    list.computers.iter().zip(alone).filter(|(_, alone)| *alone).map(|(computer, _)| computer)
 }
 
 /// No executors and no configuration.

@@ -124,7 +124,7 @@ impl Rules<'_, '_> {
         if self.is_busy() {
             return State::Busy;
         }
-        if let Some(state) = self.held().or_else(|| node.marks.retire.clone().map(State::Retiring)) {
+        if let Some(state) = self.held().or_else(|| self.retiring()) {
             return state;
         }
         if node.marks.pool.is_none() {
@@ -149,6 +149,10 @@ impl Rules<'_, '_> {
 
     fn lost_until(&self) -> Option<Timestamp> {
         Some(later(self.node.marks.lost?, self.desired.controller.lost_grace))
+    }
+
+    fn retiring(&self) -> Option<State> {
+        Some(State::Retiring(self.node.marks.retire.as_deref()?.to_owned()))
     }
 
     fn held(&self) -> Option<State> {

@@ -27,7 +27,8 @@ pub struct Computer {
     pub busy: bool,
     /// URLs of what runs; empty on a busy agent when Job/Read is missing.
     pub builds: Vec<String>,
-    pub cause: Option<OfflineCause>,
+    /// Few are offline: boxed.
+    pub cause: Option<Box<OfflineCause>>,
 }
 
 /// `offlineCause` and `offlineCauseReason`, as far as the controller tells.
@@ -95,7 +96,7 @@ impl Computer {
 
     /// Taken offline by this program alone.
     pub fn marked_by_us(&self) -> bool {
-        self.temporarily_offline && self.cause.as_ref().is_some_and(OfflineCause::is_ours)
+        self.temporarily_offline && self.cause.as_deref().is_some_and(OfflineCause::is_ours)
     }
 
     /// What is left in the list of an agent that was deleted under a Pipeline: no executors. Whether it is one, its missing
@@ -106,7 +107,7 @@ impl Computer {
 
     /// Offline without anybody's mark, whatever the cause, or a lost channel hides the mark.
     pub fn channel_lost(&self) -> bool {
-        self.offline && (!self.temporarily_offline || self.cause.as_ref().is_some_and(OfflineCause::is_lost_channel))
+        self.offline && (!self.temporarily_offline || self.cause.as_deref().is_some_and(OfflineCause::is_lost_channel))
     }
 
     /// The same, and nothing else looks like it: a monitor's mark of a version without classes is temporarily offline

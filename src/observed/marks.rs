@@ -1,11 +1,10 @@
 //! Our marks in a server's metadata: what each key is called and what its value says. docs/architecture.md has the table.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::HostKey;
+use super::{HostKey, Metadata};
 use crate::names::{ControllerId, ImageId, ImageName, PoolName, TargetName, Text};
 
 macro_rules! marks {
@@ -174,26 +173,27 @@ pub struct Marks {
     pub spec: Option<Text>,
     pub hostkey: Option<HostKey>,
     pub agent: Option<AgentMark>,
-    pub busy: Option<Dated>,
-    pub used: Option<Dated>,
+    /// Few have one: boxed, as those below.
+    pub busy: Option<Box<Dated>>,
+    pub used: Option<Box<Dated>>,
     pub lost: Option<Timestamp>,
-    pub failed: Option<Dated>,
+    pub failed: Option<Box<Dated>>,
     /// When its setup script was seen to have passed.
     pub built: Option<Timestamp>,
-    pub retire: Option<String>,
-    pub hold: Option<Hold>,
+    pub retire: Option<Text>,
+    pub hold: Option<Box<Hold>>,
 }
 
 impl Marks {
     /// The marks of a server of `controller`; none when the metadata is not ours by value.
-    pub fn read(metadata: &BTreeMap<Text, Text>, controller: &ControllerId) -> Option<Self> {
-        if metadata.get(Mark::Controller.key()).map(Text::as_str) != Some(controller.as_str()) {
+    pub fn read(metadata: &Metadata, controller: &ControllerId) -> Option<Self> {
+        if metadata.mark(Mark::Controller).map(Text::as_str) != Some(controller.as_str()) {
             return None;
         }
         // One walk along the metadata in place of a search for each mark.
         let mut values: [Option<&Text>; Mark::ALL.len()] = [None; Mark::ALL.len()];
-        for (key, text) in metadata {
-            if let Some(place) = Mark::of_key(key).and_then(|mark| values.get_mut(mark as usize)) {
+        for (mark, text) in metadata.marks() {
+            if let Some(place) = values.get_mut(*mark as usize) {
                 *place = Some(text);
             }
         }
@@ -225,13 +225,13 @@ impl Marks {
             spec: shared(Mark::Spec).cloned(),
             hostkey: shared(Mark::Hostkey).and_then(HostKey::of_mark),
             agent,
-            busy: dated(Mark::Busy),
-            used: dated(Mark::Used),
+            busy: dated(Mark::Busy).map(Box::new),
+            used: dated(Mark::Used).map(Box::new),
             lost: dated(Mark::Lost).map(|dated| dated.at),
-            failed: dated(Mark::Failed),
+            failed: dated(Mark::Failed).map(Box::new),
             built: dated(Mark::Built).map(|dated| dated.at),
-            retire: value(Mark::Retire).map(str::to_owned),
-            hold: value(Mark::Hold).map(Hold::parse),
+            retire: shared(Mark::Retire).cloned(),
+            hold: value(Mark::Hold).map(Hold::parse).map(Box::new),
         })
     }
 }
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Option<Marks> {
-        let metadata = pairs.iter().map(|(key, value)| (Text::new(key), Text::new(value))).collect();
+        let metadata = pairs.iter().copied().collect();
         Marks::read(&metadata, &ControllerId::from("contint"))
     }
 
@@ -288,7 +288,7 @@ mod tests {
         ])
         .expect("ours");
         assert_eq!(marks.agent, Some(AgentMark::Joining(whole)));
-        assert_eq!(marks.used, Some(Dated { at: whole, text: "build".into() }));
+        assert_eq!(marks.used.as_deref(), Some(&Dated { at: whole, text: "build".into() }));
         assert_eq!(marks.hold.as_ref().map(|hold| hold.why.as_str()), Some("T143938; look"));
         assert!(marks.hold.is_some_and(|hold| !hold.expired(at)));
     }

@@ -7,6 +7,7 @@ pub mod gap;
 pub mod image;
 pub mod machine;
 pub mod marks;
+pub mod metadata;
 pub mod server;
 pub mod this_run;
 
@@ -21,6 +22,7 @@ pub use gap::{Gap, Source};
 pub use image::Image;
 pub use machine::{HostKey, Login, MachineFacts, MachineSight, ScriptRun, ScriptState, WorkspaceSight};
 pub use marks::{AgentMark, Dated, Hold, ImageMark, Mark, Marks, Role};
+pub use metadata::Metadata;
 pub use server::{Address, AddressKind, Server, ServerStatus};
 pub use this_run::{KeepFailed, Launched, Refused, ThisRun, Tried};
 

@@ -1,10 +1,8 @@
 //! A server as Nova lists it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
-use super::Mark;
+use super::{Mark, Metadata};
 use crate::desired::{AddressChoice, Family};
 use crate::names::{ImageId, ServerId, Text};
 
@@ -29,7 +27,7 @@ pub struct Server {
     pub availability_zone: Option<Text>,
     /// None where the microversion (before 2.9) does not tell.
     pub locked: Option<bool>,
-    pub metadata: BTreeMap<Text, Text>,
+    pub metadata: Metadata,
     /// Nova's own words on what went wrong, of a server in ERROR.
     pub fault: Option<String>,
 }
@@ -37,7 +35,7 @@ pub struct Server {
 impl Server {
     /// The value of one of our marks, whosever server it is.
     pub fn mark(&self, mark: Mark) -> Option<&str> {
-        self.metadata.get(mark.key()).map(Text::as_str)
+        self.metadata.mark(mark).map(Text::as_str)
     }
 
     /// Being deleted, or already so: no capacity, nothing more to do.

@@ -94,8 +94,9 @@ pub fn key_of(node: &Node<'_>) -> Option<Key> {
 /// `stale`: builders from other inputs than those of now: what they failed of may be mended.
 pub fn back_offs(joined: &Joined<'_>, snapshots: &Snapshots<'_>, stale: &BTreeSet<ServerId>, now: Timestamp) -> BackOffs {
     let mut newest: BTreeMap<Key, &Node<'_>> = BTreeMap::new();
-    for node in joined.nodes.iter().chain(&joined.builders).filter(|node| !stale.contains(&node.server.id)) {
-        let Some(key) = key_of(node).filter(|_| has_failed(node)) else { continue };
+    let failed = joined.nodes.iter().chain(&joined.builders).filter(|node| has_failed(node));
+    for node in failed.filter(|node| !stale.contains(&node.server.id)) {
+        let Some(key) = key_of(node) else { continue };
         // From a snapshot that nothing boots from any more no try will follow.
         if key.2.as_ref().is_some_and(|from| !snapshots.has_good(&key.1, from)) {
             continue;

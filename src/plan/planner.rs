@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::backoff::{BackOffs, back_offs, key_of};
 use super::brakes::{self, brake};
-use super::launch::{Pools, launches};
+use super::launch::{Launches, Pools, launches};
 use super::need::{self, Counts, Load};
 use super::overview::Overview;
 use super::retire::Sight;
@@ -43,7 +43,12 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
     // First: a build that finds no room has a slot kept, and a pool could take the one that it finds.
     let builds = due::builds(&mut room, &looks, &back_offs, &desired.pools);
     let says = builds.says();
-    let launches = launches(&mut Pools::new(&mut room, &joined, &back_offs, &snapshots, &says), &counts);
+    let short: BTreeSet<&PoolName> = counts.iter().filter(|(_, counts)| counts.need() > 0).map(|(pool, _)| pool).collect();
+    let launches = if short.is_empty() {
+        Launches::default()
+    } else {
+        launches(&mut Pools::new(&mut room, &joined, &back_offs, &snapshots, &says), &counts)
+    };
     let mut going = surplus::surplus(&counts, &joined, &drifted);
     going.extend(surplus::first_without_room(&counts, &joined, &drifted, &launches.waits, &back_offs));
     let full = |purpose: &Purpose, provider: &ProviderName| match purpose {
@@ -56,7 +61,6 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
     let mass_targets = missing.iter().map(|mass| mass.target.clone()).collect();
     let sight = Sight { desired, observed, mass_offline: &mass_targets, now };
     let (mut chains, mut waits) = (Vec::new(), Vec::new());
-    let short = counts.iter().filter(|(_, counts)| counts.need() > 0).map(|(pool, _)| pool).collect();
     let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way, short: &short };
     let due = looks.iter().filter(|look| look.want.is_ok()).map(|look| (look.image.name.clone(), look.provider.name.clone()));
     let due = due.collect();

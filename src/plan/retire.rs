@@ -254,7 +254,7 @@ impl Down<'_, '_> {
         }
         // One that goes on after the controller's restart is busy in the new session.
         let new = |busy: &Dated| node.session.is_some_and(|now| now != busy.text);
-        if node.state == State::Busy && have.busy.as_ref().is_none_or(new) {
+        if node.state == State::Busy && have.busy.as_deref().is_none_or(new) {
             facts.insert(Mark::Busy, marks::dated(self.now, node.session.unwrap_or("-")));
         }
         if let (State::Used(why) | State::Resuming { why, .. }, None) = (&node.state, &have.used) {

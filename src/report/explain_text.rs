@@ -164,8 +164,8 @@ fn computer_text(computer: &Computer, now: Timestamp) -> String {
 
 fn marks(marks: &Marks, now: Timestamp) -> String {
     let Marks { hostkey, agent, busy, used, lost, failed, built, retire, hold, attempt, .. } = marks;
-    let dated = |name: &str, mark: &Option<Dated>| {
-        mark.as_ref().map(|Dated { at, text }| match text.as_str() {
+    let dated = |name: &str, mark: &Option<Box<Dated>>| {
+        mark.as_deref().map(|Dated { at, text }| match text.as_str() {
             // Of a build only the controller's session is kept.
             text if text.is_empty() || name == "busy" => format!("{name} {}", ago(*at, now)),
             text => format!("{name} {} ({text})", ago(*at, now)),
@@ -185,7 +185,7 @@ fn marks(marks: &Marks, now: Timestamp) -> String {
     parts.extend(dated("failed", failed));
     parts.extend(built.map(|at| format!("built {}", ago(at, now))));
     parts.extend(retire.as_ref().map(|why| format!("retire ({why})")));
-    parts.extend(hold.as_ref().map(hold_text));
+    parts.extend(hold.as_deref().map(hold_text));
     if *attempt > 1 {
         parts.push(format!("try {attempt}"));
     }

@@ -11,9 +11,9 @@ use super::floating::CloudFloatingIp;
 use super::images::CloudImage;
 use super::refusal::Refusal;
 use crate::desired::Family;
-use crate::names::{FlavorId, FloatingIpId, NetworkId, ServerId, Text};
+use crate::names::{FlavorId, FloatingIpId, NetworkId, ServerId};
 use crate::observed::marks::MAX_VALUE;
-use crate::observed::{Address, AddressKind, Flavor, Headroom, Network, Quota, Server, ServerStatus};
+use crate::observed::{Address, AddressKind, Flavor, Headroom, Metadata, Network, Quota, Server, ServerStatus};
 
 #[derive(Debug, Clone)]
 pub struct Cloud {
@@ -143,17 +143,12 @@ impl Cloud {
     }
 
     /// `POST /servers/ID/metadata`: all of them or none.
-    pub fn set_metadata(
-        &mut self,
-        id: &ServerId,
-        items: &BTreeMap<String, String>,
-        now: Timestamp,
-    ) -> Result<BTreeMap<Text, Text>, Refusal> {
+    pub fn set_metadata(&mut self, id: &ServerId, items: &BTreeMap<String, String>, now: Timestamp) -> Result<Metadata, Refusal> {
         let server = self.server(id)?;
         server.check_metadata_state()?;
-        let others = server.seen.metadata.keys().filter(|key| !items.contains_key(key.as_str())).count();
+        let others = server.seen.metadata.all().keys().filter(|key| !items.contains_key(**key)).count();
         check_metadata(items, others)?;
-        server.seen.metadata.extend(items.iter().map(|(key, value)| (key.into(), value.into())));
+        server.seen.metadata.extend(items);
         server.seen.updated = Some(now);
         Ok(server.seen.metadata.clone())
     }

@@ -39,7 +39,7 @@ impl Node {
             num_executors: if self.ghost { 0 } else { self.executors },
             busy: !self.builds.is_empty() || self.ghost,
             builds: self.builds.iter().map(|build| build.url.clone()).collect(),
-            cause: self.shown_cause(generation),
+            cause: self.shown_cause(generation).map(Box::new),
         }
     }
 

@@ -8,8 +8,8 @@ use super::machine::{KeySeed, Machine};
 use super::refusal::Refusal;
 use super::state::State;
 use crate::desired::Clean;
-use crate::names::{ImageId, ProviderName, ServerId, Text};
-use crate::observed::{Flavor, Server, ServerStatus};
+use crate::names::{ImageId, ProviderName, ServerId};
+use crate::observed::{Flavor, Metadata, Server, ServerStatus};
 
 impl State {
     /// `POST /servers`.
@@ -54,7 +54,7 @@ impl State {
             addresses: Vec::new(),
             availability_zone: Some(new.availability_zone.unwrap_or_else(|| "nova".to_owned()).into()),
             locked: Some(false),
-            metadata: new.metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            metadata: new.metadata.into_iter().collect(),
             fault: None,
         };
         let server = CloudServer {
@@ -98,7 +98,7 @@ impl State {
         provider: &ProviderName,
         id: &ServerId,
         items: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<Text, Text>, Refusal> {
+    ) -> Result<Metadata, Refusal> {
         let now = self.clock.now();
         let all = self.cloud(provider)?.set_metadata(id, items, now)?;
         let detail: Vec<String> = items.iter().map(|(key, value)| format!("{key}={value}")).collect();

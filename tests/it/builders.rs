@@ -102,7 +102,7 @@ fn seen() -> Seen {
         addresses: vec![address],
         availability_zone: None,
         locked: Some(false),
-        metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}").into(), value.into())).into(),
+        metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}"), value)).into_iter().collect(),
         fault: None,
     };
     let mut desired = desired("/nowhere/lock".into());
@@ -127,7 +127,7 @@ fn script(value: &str) -> ScriptState {
 
 impl Seen {
     fn mark(&mut self, key: &str, value: String) {
-        self.server.metadata.insert(format!("poolkeeper_{key}").into(), value.into());
+        self.server.metadata.insert(&format!("poolkeeper_{key}"), value);
     }
 
     fn image_mark(&mut self, mark: ImageMark, value: &str) {

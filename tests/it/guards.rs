@@ -26,7 +26,7 @@ fn filled(min_ready: u32) -> Scene {
 }
 
 fn mark(scene: &Scene, id: &ServerId, mark: Mark, value: &str) {
-    assert!(scene.world.change_server(id, |server| drop(server.metadata.insert(mark.key().into(), value.into()))));
+    assert!(scene.world.change_server(id, |server| drop(server.metadata.insert(mark.key(), value))));
 }
 
 fn creates(plan: &Plan) -> usize {
@@ -262,9 +262,7 @@ fn a_deletion_holds_only_of_what_it_was_planned_for() {
     assert_eq!(verdict(&|server, _| server.locked = Some(true)), Err(Stale::Locked));
     assert_eq!(verdict(&|server, _| server.task = Some("deleting".into())), Err(Stale::Deleting));
     assert_eq!(verdict(&|server, _| server.metadata.clear()), Err(Stale::NotOurs));
-    let of = |mark: Mark, value: &'static str| {
-        move |server: &mut Server| drop(server.metadata.insert(mark.key().into(), value.into()))
-    };
+    let of = |mark: Mark, value: &'static str| move |server: &mut Server| drop(server.metadata.insert(mark.key(), value));
     assert_eq!(verdict(&|server, _| of(Mark::Hold, "alice; -; a look")(server)), Err(Stale::Held));
     assert_eq!(verdict(&|server, _| of(Mark::Controller, "other")(server)), Err(Stale::NotOurs));
     assert_eq!(verdict(&|server, _| drop(server.metadata.remove(Mark::Retire.key()))), Err(Stale::MarkGone(Mark::Retire)));

@@ -10,7 +10,7 @@ fn hold_first(scene: &Scene, until: &str, locked: Option<bool>) -> String {
     let server = scene.servers().into_iter().next().expect("a server");
     let mark = format!("alice; {until}; T143938");
     scene.world.change_server(&server.id, |server| {
-        server.metadata.insert(Mark::Hold.key().into(), mark.into());
+        server.metadata.insert(Mark::Hold.key(), mark);
         server.locked = locked;
     });
     server.name.to_string()

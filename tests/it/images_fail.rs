@@ -111,7 +111,7 @@ fn a_failed_builder_is_held_for_a_look_where_that_is_asked_for() {
     scene.run_with(&Options { keep_failed, ..Options::default() });
     let held: Vec<_> = scene.servers().into_iter().filter(|server| server.metadata.contains_key(Mark::Hold.key())).collect();
     let [held] = held.as_slice() else { panic!("{held:?}") };
-    assert!(held.metadata[Mark::Hold.key()].starts_with("alice; 2026-11-25T14:"), "{:?}", held.metadata);
+    assert!(held.metadata.mark(Mark::Hold).expect("held").starts_with("alice; 2026-11-25T14:"), "{:?}", held.metadata);
     assert_eq!(scene.converge().created, 0, "held or not, it is the mark of back-off");
     scene.world.tick(3600);
     scene.converge();

@@ -170,7 +170,7 @@ fn servers_as_nova_shows_them() {
     assert_eq!((building.id.as_str(), building.name.as_str()), (LIFE, "life"));
     assert_eq!((&building.status, building.task.as_deref()), (&ServerStatus::Build, Some("scheduling")));
     assert_eq!((building.launched, building.availability_zone.as_deref()), (None, None));
-    assert_eq!(building.metadata["nodepool"], "x");
+    assert_eq!(building.metadata.get("nodepool"), Some(&"x".into()));
     let active = &lists.servers[1];
     assert_eq!((&active.status, active.flavor.as_str()), (&ServerStatus::Active, "fake.tiny"));
     assert_eq!((active.created.to_string().as_str(), active.locked), ("2026-11-22T07:10:25Z", Some(false)));

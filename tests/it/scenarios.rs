@@ -296,7 +296,7 @@ fn two_servers_of_one_name_stay_two() {
     let scene = Scene::new(Generation::J2_462);
     scene.converge();
     let twin = scene.servers().first().expect("two nodes").clone();
-    let metadata: Vec<(&str, &str)> = twin.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let metadata: Vec<(&str, &str)> = twin.metadata.all().into_iter().collect();
     scene.world.add_server(&PROVIDER.into(), &twin.name, &metadata).expect("Nova allows it");
     let plan = scene.plan();
     assert_eq!(plan.head.providers[0].servers, 3);

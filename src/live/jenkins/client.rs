@@ -274,7 +274,7 @@ impl Jenkins {
         if response.status != 200 {
             return Err(fault::unexpected(tried, &response));
         }
-        let set: ComputerSet<'_> = response.json().map_err(|said| not_whole(said, &tried))?;
+        let set: ComputerSet = response.json().map_err(|said| not_whole(said, &tried))?;
         let version = response.header("x-jenkins").map(str::to_owned);
         self.seen(|seen| seen.version.clone_from(&version));
         let session = response.header("x-jenkins-session").map(str::to_owned);

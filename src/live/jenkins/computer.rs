@@ -1,7 +1,10 @@
 //! Agents as Jenkins lists them: the one query for all of them, and its answer read. All generations since 1.580 and Hudson.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::live::http::Raw;
@@ -32,13 +35,38 @@ fn encoded(path: &str) -> String {
 /// The answer to `list_path`. A list without its sums is not whole.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ComputerSet<'a> {
+pub struct ComputerSet {
     #[serde(rename = "busyExecutors")]
     _busy: i64,
     #[serde(rename = "totalExecutors")]
     _total: i64,
-    #[serde(borrow)]
-    computer: Vec<RawComputer<'a>>,
+    #[serde(deserialize_with = "agents")]
+    computer: Vec<Computer>,
+}
+
+/// Read one by one, without the controller's own node.
+fn agents<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Computer>, D::Error> {
+    json.deserialize_seq(AgentsVisitor)
+}
+
+struct AgentsVisitor;
+
+impl<'de> Visitor<'de> for AgentsVisitor {
+    type Value = Vec<Computer>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of computers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Computer>, A::Error> {
+        let mut agents = Vec::new();
+        while let Some(computer) = list.next_element::<RawComputer<'de>>()? {
+            if !computer.is_controller() {
+                agents.push(computer.read());
+            }
+        }
+        Ok(agents)
+    }
 }
 
 /// The answer to `one_path`, and an item of the list.
@@ -83,11 +111,10 @@ struct RawBuild {
     url: Option<String>,
 }
 
-impl ComputerSet<'_> {
+impl ComputerSet {
     /// Every agent by name, without the controller's own node. Controllers list them in an order of their own.
     pub fn agents(self) -> Vec<Computer> {
-        let agents = self.computer.into_iter().filter(|computer| !computer.is_controller());
-        let mut agents: Vec<Computer> = agents.map(RawComputer::read).collect();
+        let mut agents = self.computer;
         agents.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         agents
     }
@@ -114,7 +141,7 @@ impl RawComputer<'_> {
             num_executors: u32::try_from(self.num_executors).unwrap_or_default(),
             busy: working || !self.idle,
             builds,
-            cause: cause(self.offline_cause, self.offline_cause_reason.as_deref()),
+            cause: cause(self.offline_cause, self.offline_cause_reason.as_deref()).map(Box::new),
         }
     }
 }

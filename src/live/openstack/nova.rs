@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::auth::Service;
 use super::fault::{self, CallError};
-use super::nova_json::{FlavorBody, LimitsAnswer, Link, ServerAnswer, ServersAnswer, absolute, has_next};
+use super::nova_json::{FlavorBody, LimitsAnswer, Link, ServerAnswer, ServersAnswer, Texts, absolute, has_next};
 use super::service::{Session, speaks};
 use crate::live::http::{Request, Response};
 use crate::names::{FlavorId, ServerId};
@@ -41,7 +41,7 @@ type Page<T> = (Vec<T>, bool);
 /// Every server of the project.
 pub(super) fn servers(session: &Session) -> Result<Vec<Server>, CallError> {
     let read = |tried: &str, response: &Response| {
-        let answer: ServersAnswer<'_> = json_of(tried, response)?;
+        let answer: ServersAnswer = json_of(tried, response)?;
         answer.read().map_err(|said| fault::unreadable(tried, response, &said))
     };
     pages(session, "/servers/detail", read, |server| server.id.as_str())
@@ -119,7 +119,7 @@ pub(super) fn server(session: &Session, id: &ServerId) -> Result<Option<Server>,
         let said = "it is in a cell that is down: Nova does not show its marks";
         return Err(fault::unreadable(&tried, &response, said));
     }
-    answer.server.into_server().map(Some).map_err(|said| fault::unreadable(&tried, &response, &said))
+    answer.server.into_server(&mut Texts::default()).map(Some).map_err(|said| fault::unreadable(&tried, &response, &said))
 }
 
 /// The end of the console log. Empty while the server has none yet.

@@ -12,7 +12,7 @@ impl Rules<'_, '_> {
         if node.server.is_deleting() {
             return State::Deleting;
         }
-        if let Some(state) = self.held().or_else(|| node.marks.retire.clone().map(State::Retiring)) {
+        if let Some(state) = self.held().or_else(|| self.retiring()) {
             return state;
         }
         if node.marks.image.is_none() {

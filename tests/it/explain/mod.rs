@@ -101,7 +101,7 @@ fn what_is_said_of_a_name_that_is_no_node() {
 fn two_servers_of_one_name_are_told_apart_by_id() {
     let (scene, name) = filled();
     let first = scene.servers().into_iter().find(|server| server.name == name).expect("its server");
-    let metadata: Vec<(&str, &str)> = first.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let metadata: Vec<(&str, &str)> = first.metadata.all().into_iter().collect();
     let second = scene.world.add_server(&PROVIDER.into(), &name, &metadata).expect("Nova allows it");
     let error = explain(&scene, &name, Format::Text).expect_err("two").to_string();
     assert!(error.starts_with(&format!("2 servers are called `{name}`: give one's id: ")), "{error}");

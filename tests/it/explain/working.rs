@@ -101,7 +101,7 @@ fn a_held_node() {
     let mark = "alice; 2026-11-25T18:00:00Z; T143938";
     scene.world.change_server(&id, |server| {
         server.locked = Some(true);
-        server.metadata.insert("poolkeeper_hold".into(), mark.into());
+        server.metadata.insert("poolkeeper_hold", mark);
     });
     shown(
         &scene,

@@ -13,7 +13,7 @@ fn shown(computer: &Computer) -> String {
         words.push("marked");
     }
     words.push(if computer.busy { "busy" } else { "idle" });
-    if computer.cause.as_ref().is_some_and(OfflineCause::is_gearman) {
+    if computer.cause.as_deref().is_some_and(OfflineCause::is_gearman) {
         words.push("by-gearman");
     }
     if computer.channel_lost() {

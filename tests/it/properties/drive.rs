@@ -275,7 +275,7 @@ impl Drive {
     ) {
         let said = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
         self.world.change_server(&server.id, |server| {
-            server.metadata.insert(Mark::Hold.key().into(), format!("alice; {said}; a look").into());
+            server.metadata.insert(Mark::Hold.key(), format!("alice; {said}; a look"));
             server.locked = Some(true);
         });
         let held = self.world.server(provider, &server.id).expect("it is there");

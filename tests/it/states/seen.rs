@@ -102,7 +102,7 @@ impl Seen {
             addresses: vec![address],
             availability_zone: None,
             locked: Some(false),
-            metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}").into(), value.into())).into(),
+            metadata: marks.map(|(key, value)| (format!("poolkeeper_{key}"), value)).into_iter().collect(),
             fault: None,
         };
         let desired = desired("/nowhere/lock".into());
@@ -120,7 +120,7 @@ impl Seen {
     }
 
     fn mark(&mut self, key: &str, value: impl Into<String>) {
-        self.server.metadata.insert(format!("poolkeeper_{key}").into(), value.into().into());
+        self.server.metadata.insert(&format!("poolkeeper_{key}"), value.into());
     }
 
     fn word(&mut self, about: &str, key: &str, value: &str) {
@@ -260,7 +260,7 @@ fn computer(flags: &str) -> Option<Computer> {
         num_executors: 1,
         busy: has("busy"),
         builds: Vec::new(),
-        cause,
+        cause: cause.map(Box::new),
     })
 }
 
