@@ -65,6 +65,14 @@ impl LoadError {
     }
 }
 
+impl LoadError {
+    /// What was named is no directory; one that is there and cannot be read is this machine's matter.
+    pub fn is_usage(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        matches!(self, Self::Io { error, .. } if matches!(error.kind(), NotFound | NotADirectory))
+    }
+}
+
 impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

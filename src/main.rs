@@ -50,6 +50,7 @@ fn failed(error: &anyhow::Error) -> u8 {
     match lock {
         Some(LockError::Held(_)) => exit::LOCKED,
         None if error.downcast_ref::<Usage>().is_some() => exit::USAGE,
+        None if error.downcast_ref::<LoadError>().is_some_and(LoadError::is_usage) => exit::USAGE,
         None if error.downcast_ref::<Undone>().is_some() => exit::SOME_FAILED,
         Some(LockError::Open(..)) | None => exit::UNEXPECTED,
     }

@@ -61,8 +61,8 @@ impl Settings {
         Self {
             desired_state: global.desired_state.clone(),
             verbose: global.verbose,
-            style: Style { colour: colour(stdout), width },
-            talk: Style { colour: colour(stderr), width },
+            style: Style { colour: colour(stdout), width, fit: stdout || told.is_some() },
+            talk: Style { colour: colour(stderr), width, fit: stderr || told.is_some() },
             terminal,
             lively: stdout && stderr && !dumb && global.verbose == 0,
             // A timer must not read a file that lies about.

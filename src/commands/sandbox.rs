@@ -1,14 +1,14 @@
 //! `sandbox`: serves the embedded cloud, Jenkins and machines in wall time until it is interrupted.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -32,12 +32,13 @@ pub fn sandbox(out: &mut dyn Write, dir: &Path, version: &str) -> anyhow::Result
         Usage(format!("the sandbox plays no Jenkins `{version}`; give one of {known}"))
     })?;
     let dir = std::path::absolute(dir).with_context(|| format!("the directory {}", dir.display()))?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).with_context(|| format!("making {}", dir.display()))?;
+    take(&dir)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
     }
     let stage = Stage::set_up(&dir, generation, now()).with_context(|| format!("setting up the sandbox in {}", dir.display()))?;
+    writeln!(out, "# {}", crate::sandbox::stage::PLAYED)?;
     writeln!(out, "export OS_CLIENT_CONFIG_FILE={}", shell_word(&stage.clouds_yaml))?;
     writeln!(out, "poolkeeper --desired-state {} plan", shell_word(&stage.desired_state))?;
     out.flush()?;
@@ -51,6 +52,27 @@ pub fn sandbox(out: &mut dyn Write, dir: &Path, version: &str) -> anyhow::Result
         }
     }
     Ok(())
+}
+
+/// In each directory that a sandbox has made: what it writes there may be written over, and nothing in another one.
+const MARK: &str = ".poolkeeper-sandbox";
+
+/// Makes the directory, or takes one that is empty or a sandbox's own.
+fn take(dir: &Path) -> anyhow::Result<()> {
+    let mark = dir.join(MARK);
+    let is_free = match fs::read_dir(dir) {
+        Ok(mut entries) => mark.is_file() || entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => bail!(Usage(format!("{} is no directory", dir.display()))),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", dir.display())),
+    };
+    if !is_free {
+        let dir = dir.display();
+        bail!(Usage(format!("{dir} has files that no sandbox made (no {MARK} is in it): give an empty directory, or a new one")));
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("making {}", dir.display()))?;
+    let said = "`poolkeeper sandbox` writes over what it once wrote here\n";
+    fs::write(&mark, said).with_context(|| format!("writing {}", mark.display()))
 }
 
 /// On the first agent that takes one.

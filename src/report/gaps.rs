@@ -18,6 +18,17 @@ pub fn gaps_text(gaps: &[Gap], style: Style) -> String {
     kinds.into_iter().map(|(gap, more)| text(gap, more, style)).collect()
 }
 
+/// Below a listing, or in place of an empty one: whose part is missing. Nothing where all was seen.
+pub fn unseen(what: &str, is_empty: bool, gaps: &[Gap]) -> Option<String> {
+    let sources = gaps.iter().filter(|gap| matches!(gap.source, Source::Provider(_)));
+    let names: Vec<String> = sources.map(|gap| gap.source.to_string()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let seen = if is_empty { format!("no {what} seen") } else { format!("not all {what} are in this list") };
+    Some(format!("{seen}: {} {} not seen\n", names.join(", "), if names.len() == 1 { "was" } else { "were" }))
+}
+
 /// What a person was told of in a run: a gap that stays is said once.
 #[derive(Debug, Default)]
 pub struct Said(Vec<Gap>);

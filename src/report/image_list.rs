@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::gaps::unseen;
 use super::plan_text::images;
 use super::printable::printable;
 use super::style::Style;
@@ -15,8 +16,15 @@ use crate::observed::{Image, ImageMark, Observed};
 use crate::plan::Plan;
 use crate::plan::snapshot::Snapshots;
 
-const COLUMNS: [Column; 7] =
-    [left("snapshot"), left("id"), left("provider"), left("state"), right("age"), left("base"), right("nodes")];
+const COLUMNS: [Column; 7] = [
+    left("snapshot"),
+    left("id").dropped(2),
+    left("provider").dropped(1),
+    left("state"),
+    right("age"),
+    left("base").dropped(3),
+    right("nodes"),
+];
 
 /// A snapshot as `--format json` gives it.
 #[derive(Debug, serde::Serialize)]
@@ -159,7 +167,12 @@ pub fn text(rows: &[Row], plan: &Plan, style: Style) -> String {
             ]
         })
         .collect();
-    let table = if rows.is_empty() { "no snapshots\n".to_owned() } else { table(&COLUMNS, &cells, style) };
+    let unseen = unseen("snapshots", rows.is_empty(), &plan.gaps);
+    let table = match unseen {
+        None if rows.is_empty() => "no snapshots\n".to_owned(),
+        Some(unseen) if rows.is_empty() => unseen,
+        unseen => table(&COLUMNS, &cells, style) + &unseen.unwrap_or_default(),
+    };
     let images = images(plan, style);
     if images.is_empty() { table } else { format!("{table}\n{}", images.trim_end_matches('\n').to_owned() + "\n") }
 }

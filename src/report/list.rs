@@ -2,16 +2,24 @@
 
 use jiff::Timestamp;
 
+use super::gaps::unseen;
 use super::style::Style;
 use super::table::{Column, left, right, table};
 use crate::desired::Desired;
 use crate::desired::units;
 use crate::node::{AgentSight, Joined, Node, State};
-use crate::observed::Observed;
+use crate::observed::{Gap, Observed};
 use crate::plan::Subject;
 
-const COLUMNS: [Column; 7] =
-    [left("node"), left("state"), right("age"), left("provider"), left("image"), left("ip"), left("jenkins")];
+const COLUMNS: [Column; 7] = [
+    left("node"),
+    left("state"),
+    right("age"),
+    left("provider").dropped(2),
+    left("image").dropped(3),
+    left("ip").dropped(1),
+    left("jenkins"),
+];
 
 /// A node as `--format json` gives it.
 #[derive(Debug, serde::Serialize)]
@@ -88,9 +96,11 @@ pub(super) fn job_path(url: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-pub fn text(rows: &[Row], style: Style) -> String {
+/// `gaps`: of the same look.
+pub fn text(rows: &[Row], gaps: &[Gap], style: Style) -> String {
+    let unseen = unseen("nodes", rows.is_empty(), gaps);
     if rows.is_empty() {
-        return "no nodes\n".to_owned();
+        return unseen.unwrap_or_else(|| "no nodes\n".to_owned());
     }
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -107,5 +117,5 @@ pub fn text(rows: &[Row], style: Style) -> String {
             ]
         })
         .collect();
-    table(&COLUMNS, &cells, style)
+    table(&COLUMNS, &cells, style) + &unseen.unwrap_or_default()
 }

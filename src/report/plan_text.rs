@@ -9,7 +9,7 @@ use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::desired::units;
 use crate::names::{PoolName, Purpose};
-use crate::observed::Account;
+use crate::observed::{Account, Source};
 use crate::plan::{Act, Because, Chain, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
@@ -222,7 +222,7 @@ pub(super) fn pools(plan: &Plan, style: Style) -> String {
 }
 
 const IMAGE_COLUMNS: [Column; 6] =
-    [left("image"), left("provider"), left("snapshot"), right("age"), left("builder"), left("waits for")];
+    [left("image"), left("provider"), left("snapshot"), right("age").dropped(1), left("builder").dropped(2), left("waits for")];
 
 /// Every image that is built, in each of its providers, with a blank line behind them; nothing where there is none.
 pub(super) fn images(plan: &Plan, style: Style) -> String {
@@ -230,6 +230,8 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
         return String::new();
     }
     let dash = || "-".to_owned();
+    let is_unseen = |image: &ImageLine| services(plan).any(|source| *source == Source::Provider(image.provider.clone()));
+    let none = |image: &ImageLine| if is_unseen(image) { "not seen" } else { "none" };
     let rows: Vec<Vec<String>> = plan
         .images
         .iter()
@@ -239,7 +241,7 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
             vec![
                 image.name.to_string(),
                 image.provider.to_string(),
-                image.current.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+                image.current.as_ref().map_or_else(|| none(image).to_owned(), ToString::to_string),
                 image.age.map_or_else(dash, units::short),
                 builder.unwrap_or_else(dash),
                 printable(&waits.unwrap_or_default()),
@@ -269,6 +271,11 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
     texts.join(", ")
 }
 
+/// Providers and targets behind a gap.
+fn services(plan: &Plan) -> impl Iterator<Item = &Source> {
+    plan.gaps.iter().map(|gap| &gap.source).filter(|source| matches!(source, Source::Provider(_) | Source::Target(_)))
+}
+
 /// What would be done and what is kept, in one sentence.
 pub(super) fn sum(plan: &Plan, style: Style) -> String {
     let of = |verb: Verb| plan.chains.iter().filter(|chain| chain.verb == verb).count();
@@ -278,6 +285,10 @@ pub(super) fn sum(plan: &Plan, style: Style) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
+    let unseen: Vec<String> = services(plan).map(ToString::to_string).collect();
+    if !unseen.is_empty() {
+        let _ = write!(text, "; not seen: {}", unseen.join(", "));
+    }
     let kept: Vec<String> = states(plan)
         .into_iter()
         .filter(|(state, _)| matches!(*state, "held" | "failed" | "busy"))

@@ -6,6 +6,8 @@ pub struct Style {
     pub colour: bool,
     /// Columns of the screen.
     pub width: usize,
+    /// It is for a screen of that width: a table leaves out what it has no room for. Else it is whole, however wide.
+    pub fit: bool,
 }
 
 /// What a text is, not how it looks.
@@ -27,7 +29,7 @@ impl Style {
     pub const NARROWEST: usize = 40;
 
     pub fn plain() -> Self {
-        Self { colour: false, width: Self::WIDTH }
+        Self { colour: false, width: Self::WIDTH, fit: false }
     }
 
     pub fn paint(self, role: Role, text: &str) -> String {
@@ -75,6 +77,6 @@ mod tests {
     #[test]
     fn no_colour_no_escape() {
         assert_eq!(Style::plain().paint(Role::Added, "+"), "+");
-        assert!(Style { colour: true, width: 80 }.paint(Role::Added, "+").contains("\u{1b}[32m"));
+        assert!(Style { colour: true, ..Style::plain() }.paint(Role::Added, "+").contains("\u{1b}[32m"));
     }
 }

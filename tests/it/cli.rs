@@ -4,6 +4,7 @@ mod codes;
 mod documentation;
 mod help;
 mod place;
+mod sandbox;
 mod screens;
 mod secrets;
 mod signals;

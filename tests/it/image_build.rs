@@ -1,16 +1,18 @@
-//! `image build`: what cannot be published is said before anything is built.
+//! `image build`: what cannot be published is said before anything is built; a build that is stopped is stopped as a whole.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command};
 
 use crate::publish::{CLOUD, served, text};
+use crate::served::Served;
 
-#[test]
-fn what_cannot_be_published_is_not_built() {
-    let served = served();
+/// An image of the desired state, and another program in place of diskimage-builder's. The directory that PATH is to have.
+fn scene(served: &Served, script: &str) -> std::path::PathBuf {
     let state = served.desired_state();
-    let (bin, called) = (state.join("../bin"), state.join("../called"));
-    for folder in [&bin, &state.join("images")] {
+    let bin = state.join("../bin");
+    for folder in [&bin, &state.join("images"), &state.join("../tmp")] {
         fs::create_dir_all(folder).expect("a folder");
     }
     let image = format!(
@@ -19,9 +21,20 @@ fn what_cannot_be_published_is_not_built() {
         state.join("../id_ed25519").display()
     );
     fs::write(state.join("images/base.yaml"), image).expect("a file");
-    // In place of diskimage-builder's: another program's, that another process writes.
-    let script = format!("printf '#!/bin/sh\\n>%s\\nexit 1\\n' '{}' >disk-image-create; chmod 755 *", called.display());
-    assert!(Command::new("sh").args(["-c", &script]).current_dir(&bin).status().expect("a shell").success());
+    fs::write(state.join("../script"), script).expect("a file");
+    // By another process: what a fork of this one has open for writing cannot be executed.
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "755", "../script", "disk-image-create"]).current_dir(&bin).status();
+    assert!(installed.expect("install").success());
+    bin
+}
+
+#[test]
+fn what_cannot_be_published_is_not_built() {
+    let served = served();
+    let state = served.desired_state();
+    let called = state.join("../called");
+    let bin = scene(&served, &format!("#!/bin/sh\n>'{}'\nexit 1\n", called.display()));
     let build = |more: &[&str], clouds: &str| {
         let directory = bin.to_string_lossy().into_owned();
         let mut command = served.poolkeeper(&[&["image", "build", "base", "--directory", &directory], more].concat());
@@ -45,4 +58,89 @@ fn what_cannot_be_published_is_not_built() {
     let lock = settings.lines().find(|line| line.starts_with("lock-file:")).expect("a lock");
     fs::write(&controller, settings.replace(lock, "lock-file: /nonexistent/lock")).expect("a file");
     refused(build(&[], ""), 1, "the lock file /nonexistent/lock cannot be opened");
+}
+
+/// With a child that would sleep for a minute, a trap that takes down what it has mounted, and what it says going through a filter:
+/// as diskimage-builder has it, it ends when it cannot say what it does.
+const SLEEPS: &str = r#"#!/bin/bash
+set -e
+exec 2> >(exec -a outfilter.py cat >&2)
+cleanup() {
+    echo cleaning >&2
+    rm -r "$DIB_IMAGE_FILENAME.d"
+    echo cleaned >&2
+}
+trap cleanup EXIT
+mkdir "$DIB_IMAGE_FILENAME.d"
+sleep 60 &
+echo "child $!" >&2
+sleep 60
+"#;
+
+/// Does not hear of SIGTERM, and neither does its child.
+const DEAF: &str = "#!/bin/sh\ntrap '' TERM\nsleep 60 &\necho \"child $!\" >&2\nwait\n";
+
+/// A build whose program has started a child, its talk, and the child's number.
+fn building(served: &Served, script: &str) -> (Child, BufReader<std::process::ChildStderr>, String) {
+    let bin = scene(served, script).to_string_lossy().into_owned();
+    let mut build = served.poolkeeper(&["image", "build", "base", "--no-publish", "--directory", &bin]);
+    build.env("PATH", format!("{bin}:/usr/bin:/bin")).env("TMPDIR", served.desired_state().join("../tmp"));
+    let mut build = build.spawn().expect("the binary");
+    let mut talk = BufReader::new(build.stderr.take().expect("its talk"));
+    let mut line = String::new();
+    while !line.starts_with("child ") {
+        line.clear();
+        assert_ne!(talk.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    let child = line.trim_start_matches("child ").trim().to_owned();
+    (build, talk, child)
+}
+
+fn signal(build: &Child, signal: &str) {
+    let kill = format!("kill -{signal} {}", build.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+}
+
+/// Nothing of the program runs, and nothing of the image or of our own files is there.
+fn nothing_left(served: &Served, child: &str) {
+    let state = fs::read_to_string(Path::new("/proc").join(child).join("stat")).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "the program's child is gone: {state}");
+    let names = |folder: &str| {
+        let entries = fs::read_dir(served.desired_state().join(folder)).expect("a folder");
+        entries.map(|entry| entry.expect("a name").file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!((names("../bin"), names("../tmp")), (vec!["disk-image-create".into()], vec![]));
+}
+
+#[test]
+fn a_build_that_is_told_to_end_is_ended_with_all_that_it_started() {
+    for name in ["TERM", "INT", "HUP"] {
+        let served = served();
+        let (mut build, mut talk, child) = building(&served, SLEEPS);
+        signal(&build, name);
+        let mut said = String::new();
+        talk.read_to_string(&mut said).expect("text");
+        assert_eq!(build.wait().expect("its end").code(), Some(5), "{name}: {said}");
+        let words =
+            ["stopping: disk-image-create is told to end", "\ncleaned\n", "error: stopped by a signal", "no image is made"];
+        for words in words {
+            assert!(said.contains(words), "{name}: {words}: {said}");
+        }
+        nothing_left(&served, &child);
+    }
+}
+
+#[test]
+fn a_second_signal_kills_what_does_not_end() {
+    let served = served();
+    let (mut build, mut talk, child) = building(&served, DEAF);
+    signal(&build, "TERM");
+    let mut said = String::new();
+    assert_ne!(talk.read_line(&mut said).expect("a line"), 0);
+    assert!(said.starts_with("stopping: "), "{said}");
+    signal(&build, "TERM");
+    talk.read_to_string(&mut said).expect("text");
+    assert_eq!(build.wait().expect("its end").code(), Some(5), "{said}");
+    assert!(said.contains("was killed") && said.contains("hint: its mounts"), "{said}");
+    nothing_left(&served, &child);
 }

@@ -64,6 +64,7 @@ const CRATES: &[&str] = &[
     "regex-lite",
     "reqwest",
     "russh",
+    "rustix",
     "rustls",
     "serde_yaml",
     "similar",

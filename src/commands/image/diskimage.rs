@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use super::Undone;
+use super::group::{self, By, PATIENCE, Watch};
 use super::unique::Scratch;
 use crate::desired::ScriptDir;
 use crate::exit::Usage;
@@ -161,8 +162,9 @@ fn command(recipe: Recipe<'_>, making: Making<'_>, paths: Paths<'_>) -> anyhow::
 }
 
 fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> {
+    let watch = Watch::start().context("watching for signals")?;
     // Its standard output is our standard error itself, so that a build outlives us when we are killed.
-    let started = command.stdin(Stdio::null()).stdout(Stdio::from(io::stderr())).stderr(Stdio::piped()).spawn();
+    let started = group::spawn(command.stdin(Stdio::null()).stdout(Stdio::from(io::stderr())).stderr(Stdio::piped()));
     let mut child = match started {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -181,9 +183,25 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
             drop(open);
         });
     }
-    let status = child.wait().with_context(|| format!("waiting for {}", program.display()))?;
-    if status.success() {
-        return Ok(());
+    let name = program.display().to_string();
+    let ended = group::wait(&mut child, &name, OUTFILTER, &watch).with_context(|| format!("waiting for {name}"))?;
+    drop(watch);
+    let status = ended.status;
+    match ended.by {
+        By::Itself if status.success() => return Ok(()),
+        By::Itself => {}
+        By::Signal => {
+            let said = format!("stopped by a signal: {name} has ended ({status}), and all that it had started; no image is made");
+            return Err(Undone::new(said, "the same call again begins anew").into());
+        }
+        By::Kill => {
+            let said = format!(
+                "stopped by a signal: {name} did not end within {}m or was not waited for, and was killed",
+                PATIENCE.as_mins()
+            );
+            let hint = "its mounts and loop devices may be left: look for `dib_build` in `mount` and `losetup`";
+            return Err(Undone::new(said, hint).into());
+        }
     }
     let _closed = filter.recv_timeout(FILTER);
     let before = fs::read(log).map(|log| before_cleanup(&String::from_utf8_lossy(&log))).unwrap_or_default();
@@ -194,6 +212,9 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
     let said = format!("{} ended with {status}, after these lines:{}", program.display(), lines.concat());
     Err(Undone::new(said, "what it cleaned up afterwards is above, and all that was before").into())
 }
+
+/// The filter's script.
+const OUTFILTER: &str = "outfilter.py";
 
 /// For the filter's last lines. A process that a hook left behind may keep it open for ever.
 const FILTER: Duration = Duration::from_secs(10);

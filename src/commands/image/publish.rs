@@ -31,6 +31,7 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     if name.is_empty() || name.chars().count() > MAX_NAME - 30 {
         bail!(Usage(format!("`{name}` is no name for an image: 1 to {} characters", MAX_NAME - 30)));
     }
+    open(path)?;
     let provider = provider(at.desired, args.provider.as_deref())?;
     let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
     lock_opens(at.desired)?;
@@ -65,10 +66,19 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     Ok(exit::DONE)
 }
 
+fn open(path: &Path) -> anyhow::Result<File> {
+    match File::open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            bail!(Usage(format!("{}: there is no such file", path.display())))
+        }
+        opened => opened.with_context(|| format!("reading {}", path.display())),
+    }
+}
+
 /// Digests of the whole file, and what its first bytes say it is.
 fn read(path: &Path, lively: bool) -> anyhow::Result<(Digests, &'static str)> {
     let shown = || format!("reading {}", path.display());
-    let mut file = File::open(path).with_context(shown)?;
+    let mut file = open(path)?;
     let about = file.metadata().with_context(shown)?;
     if !about.is_file() || about.len() == 0 {
         bail!(Usage(format!("{} is no file with something in it", path.display())));

@@ -14,6 +14,10 @@ use crate::report::spinner::Transfer;
 
 pub fn save(args: &SaveArgs, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<u8> {
     let provider = provider(at.desired, args.provider.as_deref())?;
+    let parent = args.file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        bail!(Usage(format!("{}: there is no such directory", parent.display())));
+    }
     let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
     let there = || args.file.exists() && !args.force;
     if there() {

@@ -103,13 +103,24 @@ fn the_lock_is_held() {
 }
 
 #[test]
+fn what_is_named_and_is_not_there() {
+    let mut transcript = Transcript::new("codes-named");
+    let place = Place::filled();
+    let missing = ["--desired-state", "nowhere", "plan"];
+    expect(&mut transcript, "no desired state", &place, &missing, exit::USAGE);
+    let file = ["--desired-state", "clouds.yaml", "validate"];
+    expect(&mut transcript, "a desired state that is a file", &place, &file, exit::USAGE);
+    let publish = ["image", "publish", "nowhere.qcow2", "ci-base"];
+    expect(&mut transcript, "no file to publish", &place, &publish, exit::USAGE);
+    let save = ["image", "save", "debian-12", "nowhere/debian.qcow2"];
+    expect(&mut transcript, "no directory to save to", &place, &save, exit::USAGE);
+    transcript.check();
+}
+
+#[test]
 fn the_unexpected() {
     let mut transcript = Transcript::new("codes-unexpected");
     let place = Place::filled();
-    let missing = ["--desired-state", "nowhere", "plan"];
-    expect(&mut transcript, "no desired state", &place, &missing, exit::UNEXPECTED);
-    let file = ["--desired-state", "clouds.yaml", "validate"];
-    expect(&mut transcript, "a desired state that is a file", &place, &file, exit::UNEXPECTED);
     let whole = fs::read_to_string(place.path(CONTROLLER)).expect("controller.yaml");
     let lock = place.path("lock").display().to_string();
     let other = place.path("nowhere/lock").display().to_string();

@@ -46,6 +46,36 @@ fn a_plan_and_a_list_fit_eighty_columns() {
     transcript.check();
 }
 
+/// Names as long as real ones are.
+#[test]
+fn a_list_of_long_names_fits_a_screen_and_is_whole_elsewhere() {
+    let place = Place::empty();
+    let pool = "desired-state/pools/ci-jessie-wikimedia-with-docker.yaml";
+    std::fs::rename(place.path("desired-state/pools/ci-debian.yaml"), place.path(pool)).expect("renamed");
+    place.passes(None);
+    let titles = ["node", "state", "age", "provider", "image", "ip", "jenkins"];
+    let screen = place.run(&["list"]).stdout;
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    assert!(screen.ends_with("no room for: provider, image (a wider terminal, or --format json)\n"), "{screen}");
+    let whole = place.command(&["list"]).env_remove("COLUMNS").output().expect("the program starts").stdout;
+    let whole = String::from_utf8_lossy(&whole).into_owned();
+    assert_eq!(whole.lines().next().expect("titles").split_whitespace().collect::<Vec<_>>(), titles, "{whole}");
+    assert_eq!(whole.lines().count(), 3, "{whole}");
+}
+
+/// A cloud that does not answer is no empty one.
+#[test]
+fn what_was_not_seen_is_not_called_empty() {
+    let place = Place::filled();
+    place.answer("POST /os/sandbox/identity", 503, "text/plain", "busy");
+    let mut transcript = Transcript::new("not-seen");
+    for arguments in [&["list"][..], &["image", "list"], &["status"], &["list", "--format", "json"]] {
+        let said = transcript.run("Keystone is away", &place, arguments);
+        assert_eq!(said.code, Some(0), "a gap that is said");
+    }
+    transcript.check();
+}
+
 #[test]
 fn programs_read_json() {
     let place = one_used();

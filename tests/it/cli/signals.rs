@@ -52,13 +52,13 @@ fn forward(client: &Client, to: &str, seen: &Seen) -> Reply {
     Reply::new(answer.status, answer.body.clone()).header("Content-Type", answer.header("content-type").unwrap_or_default())
 }
 
-fn terminate(child: &Child) {
+pub(super) fn terminate(child: &Child) {
     let kill = format!("kill -TERM {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
 }
 
 /// Reads until a line begins so; what was read.
-fn read_until(reader: &mut impl std::io::BufRead, start: &str) -> String {
+pub(super) fn read_until(reader: &mut impl std::io::BufRead, start: &str) -> String {
     let mut text = String::new();
     loop {
         let mut line = String::new();

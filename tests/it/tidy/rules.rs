@@ -48,6 +48,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("regex_lite", &["src/desired/pattern.rs"]),
     ("reqwest", &["src/live/http.rs"]),
     ("russh", &["src/sandbox/serve_ssh.rs"]),
+    ("rustix", &["src/commands/image/group.rs"]),
     ("rustls", &["src/main.rs", "src/live/http.rs"]),
     ("serde_yaml", &["src/desired/yaml.rs", "src/live/openstack/clouds_yaml.rs"]),
     ("similar", &["src/desired/near.rs", "src/report/"]),

@@ -1,0 +1,204 @@
+//! A program of somebody else's in a process group of its own: told to end with all that it has started, waited for, killed last.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use crate::settings::now;
+
+/// A terminal that is closed, or whose Ctrl-C reaches this process alone, ends the program too.
+const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// From SIGTERM to SIGKILL. What has mounts takes them down in its own trap, two times 120 seconds at worst where
+/// diskimage-builder does so; a kill leaves them.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How often it is looked whether the rest of the group is gone; after how many looks it is told to end, too: a filter has last
+/// lines to print; and how many at most come after a kill: a process that sleeps in the kernel goes late.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS_BEFORE_A_WORD: u32 = 20;
+const LOOKS_AFTER_A_KILL: u32 = 50;
+
+/// What became of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub by: By,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Itself,
+    /// We were told to end; nothing of the group is left.
+    Signal,
+    /// The same, and it did not end by itself.
+    Kill,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Signal,
+    Ended,
+}
+
+/// Catches the signals while it is there: the default actions are back when it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    over: Arc<AtomicBool>,
+    events: Receiver<Event>,
+    send: Sender<Event>,
+}
+
+impl Watch {
+    /// Before the program is started: no signal comes in between.
+    pub fn start() -> io::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let (mut woken, wakes) = UnixStream::pair()?;
+        for signal in SIGNALS {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))?;
+            signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        }
+        let (send, events) = mpsc::channel();
+        let signals = send.clone();
+        std::thread::spawn(move || while woken.read_exact(&mut [0]).is_ok() && signals.send(Event::Signal).is_ok() {});
+        Ok(Self { over, events, send })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+/// So that no signal of a terminal reaches it but through us.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.process_group(0).spawn()
+}
+
+/// `name`: the program's, for the person who waits. `filter`, in a command line of the group: that process goes on at first. What
+/// the program says goes through it, and a program that cannot say what it cleans up does not clean up.
+pub fn wait(child: &mut Child, name: &str, filter: &str, watch: &Watch) -> io::Result<Ended> {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let ended = watch.send.clone();
+    std::thread::spawn(move || {
+        // Not reaped here: until it is, its number is nobody else's.
+        while matches!(waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT), Err(Errno::INTR)) {}
+        let _nobody_waits_any_more = ended.send(Event::Ended);
+    });
+    let mut end = End { group, name, filter, until: None, by: By::Itself };
+    loop {
+        match end.next(watch) {
+            Some(Event::Signal) => end.signalled(),
+            Some(Event::Ended) => break,
+            None => end.kill(),
+        }
+    }
+    let status = child.wait()?;
+    if end.by != By::Itself {
+        end.rest(watch);
+    }
+    Ok(Ended { status, by: end.by })
+}
+
+struct End<'a> {
+    group: Pid,
+    name: &'a str,
+    filter: &'a str,
+    /// Of our patience.
+    until: Option<Timestamp>,
+    by: By,
+}
+
+impl End<'_> {
+    /// None: patience is over.
+    fn next(&self, watch: &Watch) -> Option<Event> {
+        match self.until {
+            None => watch.events.recv().ok(),
+            Some(until) => watch.events.recv_timeout(until.duration_since(now()).try_into().unwrap_or_default()).ok(),
+        }
+    }
+
+    fn signalled(&mut self) {
+        if self.by != By::Itself {
+            return self.kill();
+        }
+        self.by = By::Signal;
+        self.until = now().checked_add(PATIENCE).ok();
+        say(&format!("stopping: {} is told to end, and cleans up; once more kills it, and leaves its mounts", self.name));
+        for member in members(self.group).filter(|member| !member.runs(self.filter)) {
+            said(kill_process(member.0, Signal::TERM));
+        }
+    }
+
+    fn kill(&mut self) {
+        self.by = By::Kill;
+        self.until = None;
+        said(kill_process_group(self.group, Signal::KILL));
+    }
+
+    /// What the program had started and left to itself.
+    fn rest(&mut self, watch: &Watch) {
+        let (mut looks, mut after_a_kill) = (0, 0);
+        while test_kill_process_group(self.group) != Err(Errno::SRCH) && after_a_kill < LOOKS_AFTER_A_KILL {
+            match watch.events.recv_timeout(LOOK) {
+                Ok(Event::Signal) => self.kill(),
+                Ok(Event::Ended) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if self.until.is_some_and(|until| until <= now()) {
+                self.kill();
+            }
+            if looks == LOOKS_BEFORE_A_WORD {
+                said(kill_process_group(self.group, Signal::TERM));
+            }
+            looks += 1;
+            after_a_kill += u32::from(self.by == By::Kill);
+        }
+    }
+}
+
+/// A process that is gone needs no word; one of another user, of sudo's, hears of it from the program's own cleaning up.
+fn said(result: rustix::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::info!(%error, "a signal did not arrive");
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Member(Pid);
+
+/// Those of a process group, one by one.
+fn members(group: Pid) -> impl Iterator<Item = Member> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.filter_map(Pid::from_raw).map(Member).filter(move |member| member.group() == Some(group))
+}
+
+impl Member {
+    fn group(self) -> Option<Pid> {
+        // `PID (NAME) STATE PARENT GROUP ...`: a name may have anything in it.
+        let about = fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero())).ok()?;
+        let (_, after_the_name) = about.rsplit_once(')')?;
+        Pid::from_raw(after_the_name.split_whitespace().nth(2)?.parse().ok()?)
+    }
+
+    fn runs(self, word: &str) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.0.as_raw_nonzero())).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word)
+    }
+}
+
+/// To standard error; a closed one is nobody's loss.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
