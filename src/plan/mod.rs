@@ -123,6 +123,7 @@ pub struct ImageLine {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NodeWait {
     pub subject: Subject,
+    pub provider: ProviderName,
     pub state: &'static str,
     pub waits_for: WaitsFor,
 }
@@ -161,8 +162,7 @@ impl Plan {
         }));
         let wanted = |chain: &Chain| chain.subject.image.as_ref().zip(chain.provider()).is_some_and(|of| all.contains(&of));
         self.chains.retain(wanted);
-        let named = |image: &ImageName| all.iter().any(|(name, _)| *name == image);
-        self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(named));
+        self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(|image| all.contains(&(image, &wait.provider))));
         self.pools.clear();
         self
     }
@@ -236,6 +236,7 @@ impl WaitsFor {
             | Self::LaunchesPerRun { .. }
             | Self::Limit
             | Self::Quota(_)
+            | Self::BeyondQuota { .. }
             | Self::BackOff { .. }
             // The new machine's own wait tells whether it moves.
             | Self::Try { .. }

@@ -91,7 +91,7 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
 }
 
 fn wait(node: &Node<'_>, waits_for: WaitsFor) -> NodeWait {
-    NodeWait { subject: Subject::of(node), state: node.state.word(), waits_for }
+    NodeWait { subject: Subject::of(node), provider: node.provider.clone(), state: node.state.word(), waits_for }
 }
 
 /// Nodes that work, of all pools: ready, busy, and those whose agent is gone.

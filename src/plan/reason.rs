@@ -148,6 +148,13 @@ pub enum WaitsFor {
         max: u32,
     },
     Quota(String),
+    /// Its flavor needs more than the whole quota: what leaves makes no room.
+    BeyondQuota {
+        flavor: String,
+        what: &'static str,
+        need: u64,
+        limit: u64,
+    },
     BackOff {
         until: Timestamp,
         attempt: u32,
@@ -282,6 +289,9 @@ impl fmt::Display for WaitsFor {
             Self::LaunchesAtATime { max } => write!(out, "launches under way (max-concurrent-launches: {max})"),
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
+            Self::BeyondQuota { flavor, what, need, limit } => {
+                write!(out, "a person: flavor `{flavor}` needs {need} {what}, and the whole quota is {limit}")
+            }
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage { name, before: None } => write!(out, "an ACTIVE image `{name}`"),

@@ -274,6 +274,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         | WaitsFor::LaunchesAtATime { .. }
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
+        | WaitsFor::BeyondQuota { .. }
         | WaitsFor::NoImage { .. }
         | WaitsFor::SeveralOwners { .. }
         | WaitsFor::NoSnapshot { .. }

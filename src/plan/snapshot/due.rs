@@ -256,6 +256,7 @@ fn slot(room: &mut Room<'_>, look: &Look<'_>, want: &Want<'_>, back_offs: &BackO
     let purpose = Purpose::Image(image.name.clone());
     room.may_launch(None)?;
     room.has_launches_left()?;
+    room.may_ever_fit(&image.flavor, provider)?;
     room.place(&purpose, provider)?;
     let back_off = back_offs.get(&(purpose.clone(), provider.name.clone(), None));
     if let Some(back_off) = back_off.filter(|back_off| want.due != Due::Requested && back_off.allows(room.now) == 0) {
