@@ -30,6 +30,7 @@ mod images;
 mod images_fail;
 #[cfg(feature = "sandbox")]
 mod images_limits;
+mod images_unmarked;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;
