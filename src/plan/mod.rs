@@ -60,7 +60,7 @@ pub struct Plan {
     pub pools: Vec<PoolLine>,
     /// Every image in each of its providers that was seen.
     pub images: Vec<ImageLine>,
-    /// Nodes and builders that nothing is done for now, and why.
+    /// Nodes and builders that nothing is done for now, snapshots that Glance does not let go, and why.
     pub waits: Vec<NodeWait>,
 }
 
@@ -249,6 +249,7 @@ impl WaitsFor {
             | Self::KeptForBuild(_)
             | Self::BadInputs { .. }
             | Self::SavedAgain
+            | Self::LetGo { .. }
             | Self::NoFlavor { .. }
             | Self::NoNetwork { .. }
             | Self::Refused(_) => false,

@@ -70,7 +70,9 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
         }
     }
     let creates: Vec<Chain> = builds.chains.into_iter().chain(launches.chains).collect();
-    chains.extend(keep::surplus(desired, observed, &joined, &snapshots, &back_offs, &creates));
+    let (deletions, not_let_go) = keep::surplus(sight, &joined, &snapshots, &back_offs, &creates);
+    chains.extend(deletions);
+    waits.extend(not_let_go);
     chains.extend(lone_agents(&joined));
     chains.extend(floating::lone(desired, observed));
     chains.extend(creates);

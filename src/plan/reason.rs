@@ -197,6 +197,11 @@ pub enum WaitsFor {
     Saving,
     /// A builder: its image was asked for, and is not there any more.
     SavedAgain,
+    /// A snapshot: Glance to delete it, which it did not when it was last asked. `said`: in this run.
+    LetGo {
+        until: Timestamp,
+        said: Option<String>,
+    },
     /// `near`: the name of one that there is, and that may be meant.
     NoFlavor {
         name: String,
@@ -310,6 +315,12 @@ impl fmt::Display for WaitsFor {
             Self::Off => out.write_str("it to be off"),
             Self::Saving => out.write_str("its image to become active"),
             Self::SavedAgain => out.write_str("the next run: its image was made and is not there any more"),
+            Self::LetGo { until, said: Some(said) } => {
+                write!(out, "Glance to let it go, asked again from {}: {said}", clock(*until))
+            }
+            Self::LetGo { until, said: None } => {
+                write!(out, "Glance to let it go, asked again from {}: it is still there after a deletion", clock(*until))
+            }
             Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
             Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),

@@ -268,6 +268,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Off => Some("then its image is made; failed after boot-timeout"),
         WaitsFor::Saving => Some("then nodes may boot from it, and it is deleted; failed after setup-timeout"),
         WaitsFor::SavedAgain => Some("Glance may have no room: it is tried once a run, and failed after setup-timeout"),
+        WaitsFor::LetGo { .. } => Some("kept while something is cloned from it: a server, or a volume"),
         WaitsFor::Paused(_)
         | WaitsFor::PoolFull { .. }
         | WaitsFor::ProviderFull { .. }

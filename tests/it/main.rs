@@ -30,7 +30,7 @@ mod images;
 mod images_fail;
 #[cfg(feature = "sandbox")]
 mod images_limits;
-mod images_unmarked;
+mod images_refused;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;

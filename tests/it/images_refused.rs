@@ -1,13 +1,15 @@
-//! Builders that Nova takes no mark of: their back-off is counted from what it shows.
+//! What a service does not take: marks that Nova refuses, images that Glance does not let go.
 
 use jiff::SignedDuration;
 use poolkeeper::observed::{Mark, ServerStatus};
 use poolkeeper::plan::WaitsFor;
+use poolkeeper::report::progress::waits_lines;
+use poolkeeper::report::style::Style;
 use poolkeeper::sandbox::faults::ActFault;
 use poolkeeper::sandbox::{Fate, ScriptFate};
 use poolkeeper::world::ActErrorKind;
 
-use crate::images::{image, scene};
+use crate::images::{change_script, image, images, scene};
 use crate::images_fail::{created, failed_marks, half_an_hour, of_image, setup_fails};
 
 /// What Nova takes no mark of has its back-off all the same, from what Nova shows of it.
@@ -46,4 +48,40 @@ fn a_builder_whose_mark_is_refused_does_not_end_all_tries() {
         half_an_hour(&scene);
     }
     assert!((2..=5).contains(&created(&scene)), "{} builders in all", created(&scene));
+}
+
+/// A server or a volume was cloned from it: each run would ask again, and fail again.
+#[test]
+fn an_image_that_glance_keeps_is_asked_for_each_half_hour_and_said() {
+    let mut scene = scene();
+    image(&mut scene).keep = 1;
+    scene.converge();
+    scene.world.tick(60);
+    let said =
+        "Image 4 could not be deleted because it is in use: The image cannot be deleted because it has snapshot(s). (HTTP 409)";
+    let fault =
+        || ActFault { kind: "delete-image", error: ActErrorKind::NotNow, said: said.to_owned(), done: false, times: 1000 };
+    scene.world.with(|state| state.faults.act.push(fault()));
+    change_script(&mut scene, "#!/bin/sh\n# next\n");
+    let plan = scene.converge().last.expect("a plan");
+    let lines = waits_lines(&plan, Style::plain());
+    assert!(lines.contains(": previous: Glance to let it go, asked again from ") && lines.contains(said), "{lines}");
+    let left = || scene.world.with(|state| state.faults.act[0].times);
+    assert_eq!(left(), 999, "once in a run of many passes");
+    for _ in 0..10 {
+        scene.timer();
+        scene.world.tick(60);
+    }
+    assert_eq!(left(), 999, "and not in each run");
+    let later = waits_lines(&scene.plan(), Style::plain());
+    assert!(later.contains(": it is still there after a deletion\n"), "{later}");
+    half_an_hour(&scene);
+    scene.world.tick(600);
+    half_an_hour(&scene);
+    assert!((996..=998).contains(&left()), "{}", left());
+    scene.world.with(|state| state.faults.act.clear());
+    scene.world.tick(1800);
+    scene.converge();
+    assert_eq!(images(&scene).len(), 1);
+    scene.assert_settled();
 }
