@@ -241,6 +241,7 @@ impl WaitsFor {
             // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
             | Self::Replacement(_)
+            | Self::NewSnapshot { .. }
             | Self::NoImage { .. }
             | Self::SeveralOwners { .. }
             // Its builder's own wait tells whether it moves.

@@ -214,6 +214,11 @@ pub enum WaitsFor {
     Refused(String),
     /// A drifted node: its replacement to be ready.
     Replacement(Vec<Drift>),
+    /// A drifted node: the snapshot that the same change has built anew, so that it is replaced once.
+    NewSnapshot {
+        image: ImageName,
+        drift: Vec<Drift>,
+    },
     /// A person, to lift a limit.
     Limit,
     /// Flavors, networks and limits are asked for in the next pass.
@@ -325,6 +330,9 @@ impl fmt::Display for WaitsFor {
             Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),
             Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
+            Self::NewSnapshot { image, drift } => {
+                write!(out, "the build of `{image}` from the same change, to be replaced once ({})", joined(drift))
+            }
             Self::Limit => out.write_str("a person to lift a limit"),
             Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
         }
