@@ -96,6 +96,8 @@ marks! {
         Itself = "poolkeeper_self",
         /// Not to boot from: time and why.
         Bad = "poolkeeper_bad",
+        /// When it was last tried to delete it: Glance may keep one that is in use.
+        Going = "poolkeeper_going",
     }
 }
 

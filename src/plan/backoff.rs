@@ -120,9 +120,18 @@ fn began(kept: &Node<'_>, now: Timestamp) -> Timestamp {
     let server = kept.server;
     match (&kept.marks.role, &kept.marks.failed) {
         (Role::Builder, Some(failed)) => failed.at.max(server.created),
-        (Role::Builder, None) if server.takes_metadata() => now,
-        (Role::Builder | Role::Node | Role::Debug | Role::Unknown(_), _) => server.created,
+        // To be marked in this pass, unless Nova refuses it: then no mark ever tells, and its times alone do.
+        (Role::Builder, None) if server.takes_metadata() => now.min(failed_by(kept)),
+        // Nova takes no mark: in ERROR, or at a task that does not end. Of those it tells when they came about.
+        (Role::Builder, None) => server.updated.unwrap_or(server.created).clamp(server.created, now.max(server.created)),
+        (Role::Node | Role::Debug | Role::Unknown(_), _) => server.created,
     }
+}
+
+/// When a builder that was not marked had failed at the latest.
+fn failed_by(kept: &Node<'_>) -> Timestamp {
+    let from = kept.marks.built.or(kept.server.launched).unwrap_or(kept.server.created);
+    from.checked_add(kept.setup_timeout() + LONGEST).unwrap_or(Timestamp::MAX)
 }
 
 fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>, now: Timestamp) -> BackOff {

@@ -5,11 +5,12 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::WaitsFor;
 use super::snapshot::Snapshots;
 use super::spec::Inputs;
 use crate::desired::units::{self, since};
-use crate::desired::{Desired, Pool, PoolImage, Provider};
-use crate::names::{ImageId, PoolName, ProviderName, ServerId, short};
+use crate::desired::{Desired, Pool, PoolImage, Provider, ScriptDir};
+use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, short};
 use crate::node::{AgentSight, Joined, Node, State};
 use crate::observed::image::newest;
 use crate::observed::{Image, Observed};
@@ -105,6 +106,36 @@ impl<'a> Wanted<'a> {
         }
         drift
     }
+}
+
+/// Takes out those whose scripts changed together with their snapshot's: replaced now they would be replaced again by that one.
+/// One that is too old waits for nothing. `awaited`: the images that are being built from changed scripts.
+pub fn take_awaiting(
+    drifted: &mut Drifted,
+    joined: &Joined<'_>,
+    awaited: &BTreeMap<(&ImageName, &ProviderName), &ScriptDir>,
+) -> BTreeMap<ServerId, WaitsFor> {
+    let mut awaiting = BTreeMap::new();
+    if awaited.is_empty() {
+        return awaiting;
+    }
+    for node in &joined.nodes {
+        let Some(pool) = node.pool else { continue };
+        let Some(image) = pool.image.snapshot() else { continue };
+        // A directory of the pool's own changes for itself.
+        if pool.scripts.as_deref().is_none_or(|own| awaited.get(&(image, &node.provider)).is_none_or(|scripts| *scripts != own)) {
+            continue;
+        }
+        let drift = drifted.get(&node.server.id).filter(|drift| {
+            let aged = drift.iter().any(|drift| matches!(drift, Drift::Age(_)));
+            drift.contains(&Drift::Input("script")) && !aged
+        });
+        if let Some(drift) = drift.cloned() {
+            drifted.remove(&node.server.id);
+            awaiting.insert(node.server.id.clone(), WaitsFor::NewSnapshot { image: image.clone(), drift });
+        }
+    }
+    awaiting
 }
 
 /// Online, without a build, and seen so.

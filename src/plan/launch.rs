@@ -108,6 +108,9 @@ impl<'r, 'a> Pools<'r, 'a> {
         if let Some(gap) = pool.providers.iter().find(|name| !matches!(lists.get(*name), Some(Ok(_)))) {
             return Err(WaitsFor::Gap(gap.to_string()));
         }
+        if let Some(beyond) = self.fits_nowhere(pool) {
+            return Err(beyond);
+        }
         if counts.servers() >= counts.max {
             return Err(WaitsFor::PoolFull { max: counts.max });
         }
@@ -124,8 +127,17 @@ impl<'r, 'a> Pools<'r, 'a> {
         Err(waits.unwrap_or(WaitsFor::NextPass))
     }
 
+    /// Said before a full pool is: a node that works must not make room for one that never comes.
+    fn fits_nowhere(&self, pool: &Pool) -> Option<WaitsFor> {
+        let providers = pool.providers.iter().filter_map(|name| self.room.desired.provider(name));
+        let mut beyond = providers.map(|provider| self.room.may_ever_fit(&pool.flavor, provider).err());
+        let first = beyond.next()??;
+        beyond.all(|beyond| beyond.is_some()).then_some(first)
+    }
+
     fn in_provider(&self, pool: &Pool, provider: &Provider, counts: &Counts) -> Result<CreateServer, WaitsFor> {
         let purpose = Purpose::Pool(pool.name.clone());
+        self.room.may_ever_fit(&pool.flavor, provider)?;
         self.room.place(&purpose, provider)?;
         let (image, back_off) = self.image(pool, provider, counts)?;
         let (flavor, networks) = self.room.parts(&pool.flavor, provider)?;

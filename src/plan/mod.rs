@@ -60,7 +60,7 @@ pub struct Plan {
     pub pools: Vec<PoolLine>,
     /// Every image in each of its providers that was seen.
     pub images: Vec<ImageLine>,
-    /// Nodes and builders that nothing is done for now, and why.
+    /// Nodes and builders that nothing is done for now, snapshots that Glance does not let go, and why.
     pub waits: Vec<NodeWait>,
 }
 
@@ -123,6 +123,7 @@ pub struct ImageLine {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NodeWait {
     pub subject: Subject,
+    pub provider: ProviderName,
     pub state: &'static str,
     pub waits_for: WaitsFor,
 }
@@ -161,8 +162,7 @@ impl Plan {
         }));
         let wanted = |chain: &Chain| chain.subject.image.as_ref().zip(chain.provider()).is_some_and(|of| all.contains(&of));
         self.chains.retain(wanted);
-        let named = |image: &ImageName| all.iter().any(|(name, _)| *name == image);
-        self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(named));
+        self.waits.retain(|wait| wait.subject.image.as_ref().is_some_and(|image| all.contains(&(image, &wait.provider))));
         self.pools.clear();
         self
     }
@@ -236,10 +236,12 @@ impl WaitsFor {
             | Self::LaunchesPerRun { .. }
             | Self::Limit
             | Self::Quota(_)
+            | Self::BeyondQuota { .. }
             | Self::BackOff { .. }
             // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
             | Self::Replacement(_)
+            | Self::NewSnapshot { .. }
             | Self::NoImage { .. }
             | Self::SeveralOwners { .. }
             // Its builder's own wait tells whether it moves.
@@ -248,6 +250,7 @@ impl WaitsFor {
             | Self::KeptForBuild(_)
             | Self::BadInputs { .. }
             | Self::SavedAgain
+            | Self::LetGo { .. }
             | Self::NoFlavor { .. }
             | Self::NoNetwork { .. }
             | Self::Refused(_) => false,

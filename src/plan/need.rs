@@ -116,7 +116,7 @@ pub fn counts(
 }
 
 /// Idle drifted nodes that do not count as ready, a few of each pool.
-fn count_replaced(counts: &mut BTreeMap<PoolName, Counts>, joined: &Joined<'_>, drifted: &Drifted) {
+pub fn count_replaced(counts: &mut BTreeMap<PoolName, Counts>, joined: &Joined<'_>, drifted: &Drifted) {
     let mut old: BTreeMap<&PoolName, u32> = BTreeMap::new();
     for pool in joined.nodes.iter().filter(|node| drifted.contains_key(&node.server.id)).filter_map(Node::pool_name) {
         *old.entry(pool).or_default() += 1;

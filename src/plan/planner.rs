@@ -19,7 +19,7 @@ use super::{
     Act, Action, AgentExpects, AgentIs, Because, Chain, Expects, Head, NodeWait, Plan, PoolLine, ProviderHead, Subject,
     TargetHead, Verb, WaitsFor,
 };
-use super::{floating, surplus};
+use super::{drift, floating, surplus};
 use crate::desired::Desired;
 use crate::names::{NodeName, PoolName, ProviderName, Purpose, ServerId, TargetName};
 use crate::node::mass_offline::mass_offline;
@@ -33,7 +33,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
 
 /// The same, of what is put together already.
 pub fn plan_of(overview: Overview<'_>) -> Plan {
-    let Overview { desired, observed, now, joined, snapshots, drifted, counts, looks } = overview;
+    let Overview { desired, observed, now, joined, snapshots, mut drifted, mut counts, looks } = overview;
     let loads = need::loads(desired, observed, &joined, now);
     let stale = stale(&joined, &looks);
     let back_offs = back_offs(&joined, &snapshots, &stale, now);
@@ -42,6 +42,10 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
     let mut room = Room::new(desired, observed, loads, now);
     // First: a build that finds no room has a slot kept, and a pool could take the one that it finds.
     let builds = due::builds(&mut room, &looks, &back_offs, &desired.pools);
+    let awaiting = drift::take_awaiting(&mut drifted, &joined, &builds.awaited(&looks, &back_offs));
+    if !awaiting.is_empty() {
+        need::count_replaced(&mut counts, &joined, &drifted);
+    }
     let says = builds.says();
     let short: BTreeSet<&PoolName> = counts.iter().filter(|(_, counts)| counts.need() > 0).map(|(pool, _)| pool).collect();
     let launches = if short.is_empty() {
@@ -61,7 +65,9 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
     let mass_targets = missing.iter().map(|mass| mass.target.clone()).collect();
     let sight = Sight { desired, observed, mass_offline: &mass_targets, now };
     let (mut chains, mut waits) = (Vec::new(), Vec::new());
-    let steps = Steps { sight, back_offs: &back_offs, drifted: &drifted, going: &going, in_the_way: &in_the_way, short: &short };
+    let (back, way) = (&back_offs, &in_the_way);
+    let steps =
+        Steps { sight, back_offs: back, drifted: &drifted, awaiting: &awaiting, going: &going, in_the_way: way, short: &short };
     let due = looks.iter().filter(|look| look.want.is_ok()).map(|look| (look.image.name.clone(), look.provider.name.clone()));
     let due = due.collect();
     let builders = Builders { sight, back_offs: &back_offs, stale: &stale, in_the_way: &in_the_way, due: &due };
@@ -74,7 +80,9 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
         }
     }
     let creates: Vec<Chain> = builds.chains.into_iter().chain(launches.chains).collect();
-    chains.extend(keep::surplus(desired, observed, &joined, &snapshots, &back_offs, &creates));
+    let (deletions, not_let_go) = keep::surplus(sight, &joined, &snapshots, &back_offs, &creates);
+    chains.extend(deletions);
+    waits.extend(not_let_go);
     chains.extend(lone_agents(&joined));
     chains.extend(floating::lone(desired, observed));
     chains.extend(creates);
@@ -95,7 +103,7 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
 }
 
 fn wait(node: &Node<'_>, waits_for: WaitsFor) -> NodeWait {
-    NodeWait { subject: Subject::of(node), state: node.state.word(), waits_for }
+    NodeWait { subject: Subject::of(node), provider: node.provider.clone(), state: node.state.word(), waits_for }
 }
 
 /// Nodes that work, of all pools: ready, busy, and those whose agent is gone.

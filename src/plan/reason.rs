@@ -148,6 +148,13 @@ pub enum WaitsFor {
         max: u32,
     },
     Quota(String),
+    /// Its flavor needs more than the whole quota: what leaves makes no room.
+    BeyondQuota {
+        flavor: String,
+        what: &'static str,
+        need: u64,
+        limit: u64,
+    },
     BackOff {
         until: Timestamp,
         attempt: u32,
@@ -190,6 +197,11 @@ pub enum WaitsFor {
     Saving,
     /// A builder: its image was asked for, and is not there any more.
     SavedAgain,
+    /// A snapshot: Glance to delete it, which it did not when it was last asked. `said`: in this run.
+    LetGo {
+        until: Timestamp,
+        said: Option<String>,
+    },
     /// `near`: the name of one that there is, and that may be meant.
     NoFlavor {
         name: String,
@@ -202,6 +214,11 @@ pub enum WaitsFor {
     Refused(String),
     /// A drifted node: its replacement to be ready.
     Replacement(Vec<Drift>),
+    /// A drifted node: the snapshot that the same change has built anew, so that it is replaced once.
+    NewSnapshot {
+        image: ImageName,
+        drift: Vec<Drift>,
+    },
     /// A person, to lift a limit.
     Limit,
     /// Flavors, networks and limits are asked for in the next pass.
@@ -282,6 +299,9 @@ impl fmt::Display for WaitsFor {
             Self::LaunchesAtATime { max } => write!(out, "launches under way (max-concurrent-launches: {max})"),
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
+            Self::BeyondQuota { flavor, what, need, limit } => {
+                write!(out, "a person: flavor `{flavor}` needs {need} {what}, and the whole quota is {limit}")
+            }
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::NoImage { name, before: None } => write!(out, "an ACTIVE image `{name}`"),
@@ -300,10 +320,19 @@ impl fmt::Display for WaitsFor {
             Self::Off => out.write_str("it to be off"),
             Self::Saving => out.write_str("its image to become active"),
             Self::SavedAgain => out.write_str("the next run: its image was made and is not there any more"),
+            Self::LetGo { until, said: Some(said) } => {
+                write!(out, "Glance to let it go, asked again from {}: {said}", clock(*until))
+            }
+            Self::LetGo { until, said: None } => {
+                write!(out, "Glance to let it go, asked again from {}: it is still there after a deletion", clock(*until))
+            }
             Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
             Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),
             Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
+            Self::NewSnapshot { image, drift } => {
+                write!(out, "the build of `{image}` from the same change, to be replaced once ({})", joined(drift))
+            }
             Self::Limit => out.write_str("a person to lift a limit"),
             Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
         }

@@ -12,7 +12,7 @@ use crate::desired::units::since;
 use crate::desired::{Desired, FlavorChoice, Provider, UserData, near};
 use crate::names::{ImageName, NetworkId, NodeName, ProviderName, Purpose};
 use crate::node::name;
-use crate::observed::{Answer, Ask, Flavor, Image, Mark, Network, Observed, Quota, Refused};
+use crate::observed::{Answer, Ask, Flavor, Headroom, Image, Mark, Network, Observed, Quota, Refused};
 
 #[derive(Debug)]
 pub struct Room<'a> {
@@ -103,6 +103,16 @@ impl<'a> Room<'a> {
         }
     }
 
+    /// What no room helps: asked before there is any, so that nothing is kept free or taken down for it.
+    pub fn may_ever_fit(&self, choice: &FlavorChoice, provider: &Provider) -> Result<(), WaitsFor> {
+        let (Ok(flavor), Some(quota)) = (self.flavor(choice, provider), self.quotas.get(&provider.name)) else { return Ok(()) };
+        let mut beyond = needs(flavor, *quota).into_iter().filter_map(|(what, headroom, need)| {
+            let limit = headroom.limit.filter(|limit| *limit < need)?;
+            Some(WaitsFor::BeyondQuota { flavor: flavor.name.clone(), what, need, limit })
+        });
+        beyond.next().map_or(Ok(()), Err)
+    }
+
     /// Flavor and networks, within the quota.
     pub fn parts(&self, choice: &FlavorChoice, provider: &Provider) -> Result<(&'a Flavor, Vec<NetworkId>), WaitsFor> {
         let flavor = self.flavor(choice, provider)?;
@@ -158,9 +168,7 @@ impl<'a> Room<'a> {
         let Some(quota) = self.quotas.get(&provider.name) else {
             return Err(self.unseen(&Ask::Limits(provider.name.clone()), provider));
         };
-        let wanted =
-            [("instances", quota.instances, 1), ("cores", quota.cores, flavor.vcpus), ("MiB of RAM", quota.ram, flavor.ram)];
-        match wanted.into_iter().find(|(_, headroom, need)| headroom.left() < *need) {
+        match needs(flavor, *quota).into_iter().find(|(_, headroom, need)| headroom.left() < *need) {
             None => Ok(()),
             Some((what, headroom, need)) => {
                 let limit = headroom.limit.unwrap_or_default();
@@ -214,6 +222,10 @@ impl<'a> Room<'a> {
             quota.ram.used += flavor.ram;
         }
     }
+}
+
+fn needs(flavor: &Flavor, quota: Quota) -> [(&'static str, Headroom, u64); 3] {
+    [("instances", quota.instances, 1), ("cores", quota.cores, flavor.vcpus), ("MiB of RAM", quota.ram, flavor.ram)]
 }
 
 /// By id or name, as people write it.

@@ -1,6 +1,6 @@
 //! Each node's chain of a pass, or why there is none: from its state to `prepare` or `retire`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,6 +20,8 @@ pub struct Steps<'s> {
     pub sight: Sight<'s>,
     pub back_offs: &'s BackOffs,
     pub drifted: &'s Drifted,
+    /// Drifted ones that wait for the snapshot that the same change has built.
+    pub awaiting: &'s BTreeMap<ServerId, WaitsFor>,
     /// Idle nodes that are more than wanted.
     pub going: &'s BTreeSet<ServerId>,
     /// Kept failed machines whose room the next try needs.
@@ -126,7 +128,7 @@ impl Steps<'_> {
             match (self.noted(node), drift) {
                 (Some(chain), _) => Ok(Some(chain)),
                 (None, Some(drift)) => Err(WaitsFor::Replacement(drift.clone())),
-                (None, None) => Ok(None),
+                (None, None) => self.awaiting.get(&node.server.id).cloned().map_or(Ok(None), Err),
             }
         }
     }

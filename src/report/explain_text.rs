@@ -264,16 +264,19 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
         WaitsFor::Replacement(_) => Some("then it is deleted"),
+        WaitsFor::NewSnapshot { .. } => Some("then it is replaced by one from it; at once, should that build fail"),
         WaitsFor::Setup => Some("then it is cleaned and switched off; failed after setup-timeout"),
         WaitsFor::Off => Some("then its image is made; failed after boot-timeout"),
         WaitsFor::Saving => Some("then nodes may boot from it, and it is deleted; failed after setup-timeout"),
         WaitsFor::SavedAgain => Some("Glance may have no room: it is tried once a run, and failed after setup-timeout"),
+        WaitsFor::LetGo { .. } => Some("kept while something is cloned from it: a server, or a volume"),
         WaitsFor::Paused(_)
         | WaitsFor::PoolFull { .. }
         | WaitsFor::ProviderFull { .. }
         | WaitsFor::LaunchesAtATime { .. }
         | WaitsFor::LaunchesPerRun { .. }
         | WaitsFor::Quota(_)
+        | WaitsFor::BeyondQuota { .. }
         | WaitsFor::NoImage { .. }
         | WaitsFor::SeveralOwners { .. }
         | WaitsFor::NoSnapshot { .. }

@@ -140,7 +140,7 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
         }
     }
     let mut alike: BTreeMap<(&'static str, String), Vec<&str>> = BTreeMap::new();
-    for NodeWait { subject: Subject { pool, image: _, name }, state, waits_for } in &plan.waits {
+    for NodeWait { subject: Subject { pool, image: _, name }, provider: _, state, waits_for } in &plan.waits {
         let same = pool.as_ref().and_then(|pool| of_pool.get(pool)).is_some_and(|waits| *waits == waits_for);
         if told(waits_for) && !same {
             alike.entry((*state, waits_for.to_string())).or_default().push(name.as_str());

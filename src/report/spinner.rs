@@ -126,6 +126,7 @@ mod tests {
     fn waits(names: &[&str]) -> Vec<NodeWait> {
         let wait = |name: &&str| NodeWait {
             subject: Subject { pool: None, image: None, name: (*name).into() },
+            provider: "eqiad".into(),
             state: "booting",
             waits_for: WaitsFor::Ssh,
         };
@@ -133,6 +134,7 @@ mod tests {
         let person = WaitsFor::Person("alice".to_owned());
         waits.push(NodeWait {
             subject: Subject { pool: None, image: None, name: "kept".into() },
+            provider: "eqiad".into(),
             state: "held",
             waits_for: person,
         });

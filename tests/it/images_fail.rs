@@ -17,20 +17,20 @@ use poolkeeper::world::ActErrorKind;
 use crate::images::{BASE, IMAGE, bases, change_image, change_script, image, images, scene};
 use crate::scene::{PROVIDER, Scene};
 
-fn of_image() -> ImageName {
+pub(crate) fn of_image() -> ImageName {
     ImageName::from(IMAGE)
 }
 
-fn setup_fails() -> Fate {
+pub(crate) fn setup_fails() -> Fate {
     let output = "Get:1 jessie\nE: no space left\nE: giving up\n".to_owned();
     Fate { script: ScriptFate::Exits { status: 100, output }, ..Fate::default() }
 }
 
-fn failed_marks(scene: &Scene) -> Vec<String> {
+pub(crate) fn failed_marks(scene: &Scene) -> Vec<String> {
     scene.servers().iter().filter_map(|server| server.mark(Mark::Failed).map(str::to_owned)).collect()
 }
 
-fn created(scene: &Scene) -> usize {
+pub(crate) fn created(scene: &Scene) -> usize {
     scene.world.with(|state| state.log.iter().filter(|change| change.kind == "create-server").count())
 }
 
@@ -39,7 +39,7 @@ fn log_of(scene: &Scene, kind: &str) -> usize {
 }
 
 /// Half an hour of runs by the timer.
-fn half_an_hour(scene: &Scene) {
+pub(crate) fn half_an_hour(scene: &Scene) {
     for _ in 0..30 {
         scene.timer();
         scene.world.tick(30);

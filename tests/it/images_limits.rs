@@ -69,6 +69,19 @@ fn an_update_waits_for_the_build_before_it_and_builds_where_it_was_told() {
     assert_eq!((plan.chains.len(), plan.only_of(&elsewhere).chains.len()), (1, 0));
 }
 
+#[test]
+fn who_updates_an_image_in_one_provider_hears_of_that_one_alone() {
+    let scene = scene();
+    scene.world.next_fate(Fate { script: ScriptFate::Exits { status: 7, output: "E: no space".into() }, ..Fate::default() });
+    scene.converge();
+    let heard = |image: &str, provider: &str| {
+        let plan = scene.plan().only_of(&BTreeSet::from([(ImageName::from(image), provider.into())]));
+        plan.waits.iter().map(|wait| wait.state).collect::<Vec<_>>()
+    };
+    assert_eq!(heard(IMAGE, PROVIDER), ["failed"], "its builder, in its back-off");
+    assert_eq!((heard(IMAGE, "elsewhere").len(), heard("snapshot-ci-trusty", PROVIDER).len()), (0, 0));
+}
+
 /// The machine is not to be had for a moment: who waits for the build goes on waiting.
 #[test]
 fn an_update_waits_over_a_moment_in_which_nothing_is_to_be_had() {
@@ -88,11 +101,48 @@ fn the_last_slot_is_for_a_build_that_waits_for_quota() {
     scene.world.add_flavor(&PROVIDER.into(), "m1.large", 4, 2048);
     image(&mut scene).flavor = FlavorChoice::Name("m1.large".into());
     scene.pool().image = PoolImage::Glance(BASE.into());
-    scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").limits.cores = Some(3));
+    scene.world.add_server(&PROVIDER.into(), "somebodys", &[]).expect("planted");
+    scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").limits.cores = Some(4));
     scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 2;
     let plan = scene.plan();
     assert!(matches!(plan.images[0].waits_for, Some(WaitsFor::Quota(_))), "{:?}", plan.images);
     assert_eq!((plan.chains.len(), &plan.pools[0].waits_for), (1, &Some(WaitsFor::KeptForBuild(IMAGE.into()))));
+}
+
+/// What leaves makes no room for it: nothing is kept free, and nothing is taken down.
+#[test]
+fn a_flavor_beyond_the_whole_quota_is_said_and_takes_no_place() {
+    let mut scene = scene();
+    scene.world.add_flavor(&PROVIDER.into(), "m1.huge", 4, 2048);
+    scene.world.with(|state| state.clouds.get_mut(PROVIDER).expect("a cloud").limits.cores = Some(3));
+    image(&mut scene).flavor = FlavorChoice::Name("m1.huge".into());
+    second_image(&mut scene);
+    scene.desired.images.get_mut("snapshot-ci-trusty").expect("it").flavor = FlavorChoice::Name("m1.medium".into());
+    scene.pool().image = PoolImage::Glance(BASE.into());
+    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 3;
+    let plan = scene.plan();
+    let words = "a person: flavor `m1.huge` needs 4 cores, and the whole quota is 3";
+    assert_eq!(plan.images[0].waits_for.as_ref().map(ToString::to_string).as_deref(), Some(words));
+    assert_eq!(
+        (plan.chains.len(), &plan.images[1].waits_for),
+        (3, &None),
+        "the other build and the pool's two: {:?}",
+        plan.images
+    );
+    // In a full provider it waits for the same, and nobody's slot is kept.
+    scene.desired.images.remove("snapshot-ci-trusty");
+    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").max_servers = 2;
+    scene.converge();
+    let plan = scene.plan();
+    assert_eq!((scene.names().len(), plan.chains.len()), (2, 0));
+    assert!(matches!(plan.images[0].waits_for, Some(WaitsFor::BeyondQuota { .. })), "{:?}", plan.images);
+    // A drifted node works: it does not go for one that never comes.
+    scene.pool().flavor = FlavorChoice::Name("m1.huge".into());
+    scene.pool().max_servers = 2;
+    scene.desired.images.clear();
+    let plan = scene.plan();
+    assert!(matches!(plan.pools[0].waits_for, Some(WaitsFor::BeyondQuota { .. })), "{:?}", plan.pools);
+    assert_eq!(plan.chains.len(), 0, "{:?}", plan.chains);
 }
 
 #[test]

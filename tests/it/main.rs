@@ -30,6 +30,8 @@ mod images;
 mod images_fail;
 #[cfg(feature = "sandbox")]
 mod images_limits;
+mod images_refused;
+mod images_roll;
 mod jenkins;
 #[cfg(feature = "sandbox")]
 mod killed;

@@ -66,7 +66,9 @@ fn is_its(sights: &Sights<'_>, expected: &ImageExpects, provider: &ProviderName,
 
 /// A chain of no server: a sealed snapshot goes. None: it is none.
 pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Option<Vec<Offence>> {
-    let [action @ Action { act: Act::DeleteImage { provider, image: id }, .. }] = chain.actions.as_slice() else { return None };
+    let [before @ .., action @ Action { act: Act::DeleteImage { provider, image: id }, .. }] = chain.actions.as_slice() else {
+        return None;
+    };
     // That of a builder's way down is looked at with the builder.
     if action.expects.server.is_some() {
         return None;
@@ -80,6 +82,14 @@ pub(super) fn deletion(sights: &Sights<'_>, plan: &Plan, chain: &Chain) -> Optio
     let expected = action.expects.image.as_ref();
     let sealed = |it: &ImageExpects| it.marks.get(&ImageMark::Itself) == Some(&MarkExpects::Is(id.to_string()));
     if !expected.is_some_and(|it| is_its(sights, it, provider, id) && sealed(it) && it.protected == Some(false)) {
+        offences.push(Offence::NoExpects(name.clone()));
+    }
+    let tried = |mark: &Action| {
+        let of_it =
+            matches!(&mark.act, Act::MarkImage { image, marks, .. } if image == id && marks.keys().eq([&ImageMark::Going]));
+        of_it && mark.expects == action.expects
+    };
+    if before.len() != 1 || !before.iter().all(tried) {
         offences.push(Offence::NoExpects(name.clone()));
     }
     if image.protected {

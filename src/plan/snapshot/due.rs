@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Snapshots, base};
 use crate::desired::units::{exact, since};
-use crate::desired::{Desired, Pool, Provider, SnapshotImage};
+use crate::desired::{Desired, Pool, Provider, ScriptDir, SnapshotImage};
 use crate::names::{ImageId, ImageName, NodeName, PoolName, ProviderName, Purpose};
 use crate::node::{Joined, KeptWhy, Node, State};
 use crate::observed::{Answer, Ask, Image, ImageMark, Mark, Observed};
@@ -205,6 +205,34 @@ impl Builds {
         line.waits_for.as_ref()
     }
 
+    /// Images that are stale by their scripts and are being built from those of now, as long as that does not fail.
+    pub fn awaited<'l>(
+        &self,
+        looks: &'l [Look<'_>],
+        back_offs: &BackOffs,
+    ) -> BTreeMap<(&'l ImageName, &'l ProviderName), &'l ScriptDir> {
+        let awaited = looks.iter().filter(|look| {
+            let spec = look.current.and_then(|current| current.mark(ImageMark::Spec));
+            let changed = look.inputs.as_ref().is_some_and(|inputs| inputs.drifted(spec).contains(&"scripts"));
+            let key = (Purpose::Image(look.image.name.clone()), look.provider.name.clone(), None);
+            changed && back_offs.get(&key).is_none_or(|back_off| back_off.over) && self.goes_on(look)
+        });
+        awaited.map(|look| ((&look.image.name, &look.provider.name), look.image.scripts.as_ref())).collect()
+    }
+
+    /// A builder is at work on it, or begins, or soon will: not where a person, or room that nodes take, is waited for.
+    fn goes_on(&self, look: &Look<'_>) -> bool {
+        let at_work = |line: &ImageLine| line.state.is_some_and(|state| state != "kept");
+        let of_provider = || self.lines.iter().filter(|line| line.provider == look.provider.name);
+        let Some(line) = of_provider().find(|line| line.name == look.image.name) else { return false };
+        at_work(line)
+            || match &line.waits_for {
+                Some(WaitsFor::LaunchesAtATime { .. } | WaitsFor::LaunchesPerRun { .. } | WaitsFor::NextPass) => true,
+                Some(WaitsFor::OtherBuild(other)) => of_provider().any(|line| line.name == *other && at_work(line)),
+                Some(_) | None => false,
+            }
+    }
+
     /// What becomes of each image's build, for pools that have no snapshot to boot from.
     pub fn says(&self) -> BTreeMap<(ImageName, ProviderName), String> {
         let says = |line: &ImageLine| match (&line.builder, line.state, &line.waits_for) {
@@ -256,6 +284,7 @@ fn slot(room: &mut Room<'_>, look: &Look<'_>, want: &Want<'_>, back_offs: &BackO
     let purpose = Purpose::Image(image.name.clone());
     room.may_launch(None)?;
     room.has_launches_left()?;
+    room.may_ever_fit(&image.flavor, provider)?;
     room.place(&purpose, provider)?;
     let back_off = back_offs.get(&(purpose.clone(), provider.name.clone(), None));
     if let Some(back_off) = back_off.filter(|back_off| want.due != Due::Requested && back_off.allows(room.now) == 0) {

@@ -3,14 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Snapshots, base};
 use crate::desired::Desired;
-use crate::names::{ControllerId, ImageId, ImageName, NodeName, ProviderName};
+use crate::names::{ControllerId, ImageId, NodeName, ProviderName};
 use crate::node::{Joined, Node};
 use crate::observed::image::newest;
+use crate::observed::marks::seconds;
 use crate::observed::{AgentMark, Image, ImageMark, Mark, Observed, ServerStatus};
 use crate::plan::backoff::BackOffs;
-use crate::plan::{Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, ServerExpects, Subject, Verb};
+use crate::plan::retire::Sight;
+use crate::plan::{
+    Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, NodeWait, ServerExpects, Subject, Verb, WaitsFor,
+};
 
 /// Sealed, and not protected by a person.
 pub fn sealed(controller: &ControllerId, provider: &ProviderName, id: &ImageId) -> ImageExpects {
@@ -44,20 +50,23 @@ pub fn delete_unsealed(controller: &ControllerId, builder: &Node<'_>, image: &Im
     Action { act, expects: Expects { server: Some(server), image: Some(expected), ..Expects::default() } }
 }
 
-/// Those that go now, each a chain. `creates`: of this very plan.
+/// Glance refuses to delete an image that something was cloned from (a server, a volume), as long as that is there: hours or weeks.
+const AGAIN: SignedDuration = SignedDuration::from_mins(30);
+
+/// Those that go now, each a chain, and those that Glance did not let go. `creates`: of this very plan.
 pub fn surplus(
-    desired: &Desired,
-    observed: &Observed,
+    sight: Sight<'_>,
     joined: &Joined<'_>,
     snapshots: &Snapshots<'_>,
     back_offs: &BackOffs,
     creates: &[Chain],
-) -> Vec<Chain> {
+) -> (Vec<Chain>, Vec<NodeWait>) {
+    let Sight { desired, observed, now, .. } = sight;
     let used = in_use(desired, observed, joined, creates);
     // Machines from the newest fail: those before it are what the pools live on.
     let failing: BTreeSet<&ImageId> =
         back_offs.iter().filter(|(_, it)| !it.over).filter_map(|((.., from), _)| from.as_ref()).collect();
-    let mut chains = Vec::new();
+    let (mut chains, mut waits) = (Vec::new(), Vec::new());
     for image in desired.images.values() {
         for provider in &image.providers {
             // What a create of this run boots from is not told; its list will be.
@@ -78,15 +87,28 @@ pub fn surplus(
             let bad = bad.filter(|image| image.mark(ImageMark::Bad).is_some() && image.created < newest.created);
             let beyond = beyond.map(|one| (*one, Because::BeyondKeep { keep: image.keep }));
             for (one, because) in beyond.chain(bad.map(|one| (*one, Because::BadSnapshot))) {
-                if !one.protected && !used.contains(&one.id) {
-                    chains.push(deletion(desired, image.name.clone(), provider, one, because));
+                if one.protected || used.contains(&one.id) {
+                    continue;
+                }
+                let state = if because == Because::BadSnapshot { "bad" } else { "previous" };
+                let subject = Subject { pool: None, image: Some(image.name.clone()), name: NodeName::new(one.name.as_str()) };
+                match not_let_go(one, &subject.name, sight) {
+                    Some(waits_for) => waits.push(NodeWait { subject, provider: provider.clone(), state, waits_for }),
+                    None => chains.push(deletion(desired, subject, provider, one, because, now)),
                 }
             }
         }
     }
-    let refused = |chain: &Chain| observed.this_run.refusal("delete-image", &chain.subject.name).is_some();
-    chains.retain(|chain| !refused(chain));
-    chains
+    (chains, waits)
+}
+
+/// It was tried, and is there still.
+fn not_let_go(image: &Image, name: &NodeName, sight: Sight<'_>) -> Option<WaitsFor> {
+    let said = sight.observed.this_run.refusal("delete-image", name).cloned();
+    let tried: Option<Timestamp> = image.mark(ImageMark::Going).and_then(|at| at.parse().ok());
+    let tried = tried.filter(|at| (SignedDuration::ZERO..AGAIN).contains(&sight.now.duration_since(*at)));
+    let until = tried.or(said.as_ref().map(|_| sight.now))?.checked_add(AGAIN).unwrap_or(Timestamp::MAX);
+    Some(WaitsFor::LetGo { until, said })
 }
 
 /// A node from one of them came online.
@@ -99,16 +121,28 @@ fn works(joined: &Joined<'_>, provider: &ProviderName, images: &[&Image]) -> boo
     })
 }
 
-fn deletion(desired: &Desired, name: ImageName, provider: &ProviderName, image: &Image, because: Because) -> Chain {
+/// That it is tried is written first: who is refused is the next run's to know.
+fn deletion(
+    desired: &Desired,
+    subject: Subject,
+    provider: &ProviderName,
+    image: &Image,
+    because: Because,
+    now: Timestamp,
+) -> Chain {
     let mut expected = sealed(&desired.controller.id, provider, &image.id);
     expected.protected = Some(false);
     if because == Because::BadSnapshot {
         expected.marks.insert(ImageMark::Bad, MarkExpects::Present);
     }
-    let act = Act::DeleteImage { provider: provider.clone(), image: image.id.clone() };
+    let marks = BTreeMap::from([(ImageMark::Going, seconds(now).to_string())]);
+    let acts = [
+        Act::MarkImage { provider: provider.clone(), image: image.id.clone(), marks },
+        Act::DeleteImage { provider: provider.clone(), image: image.id.clone() },
+    ];
     let expects = Expects { image: Some(expected), ..Expects::default() };
-    let subject = Subject { pool: None, image: Some(name), name: NodeName::new(image.name.as_str()) };
-    Chain { subject, verb: Verb::Delete, because, times: None, actions: vec![Action { act, expects }] }
+    let actions = acts.into_iter().map(|act| Action { act, expects: expects.clone() });
+    Chain { subject, verb: Verb::Delete, because, times: None, actions: actions.collect() }
 }
 
 /// A machine of ours that boots from it now.
