@@ -25,7 +25,7 @@ pub fn demo(out: &mut dyn Write, exe: &Path, width: usize) -> anyhow::Result<()>
     let _wall_time = WallTime::start(&stage.world);
     let mut show = Show { out, exe, width, stage: &stage, home: &scratch.0 };
 
-    show.say(&format!("An embedded cloud and Jenkins, nothing real: {PLAYED}."))?;
+    show.say(&format!("Nothing real; {PLAYED}."))?;
     show.say("An empty cloud, and a pool that should have two nodes ready:")?;
     show.run(&["plan"])?;
     show.run(&["apply", "--yes", "--until-converged"])?;

@@ -23,6 +23,8 @@ pub struct CloudImage {
     pub disk_format: Option<String>,
     /// GiB.
     pub min_disk: u64,
+    /// MiB.
+    pub min_ram: u64,
     /// What a server that boots from it has on its disk.
     pub disk: Disk,
     /// Of one that was uploaded.
@@ -79,7 +81,7 @@ impl CloudImage {
         };
         let disk_format = Some("raw".to_owned());
         let (disk, data) = (Disk::default(), None);
-        Self { seen, updated: created, disk_format, min_disk: 0, disk, data, uploading: false, saving: None }
+        Self { seen, updated: created, disk_format, min_disk: 0, min_ram: 0, disk, data, uploading: false, saving: None }
     }
 
     /// As the `World` lists it: of its properties only ours.
@@ -215,7 +217,7 @@ impl State {
         provider: &ProviderName,
         name: &str,
         disk_format: Option<String>,
-        min_disk: u64,
+        (min_disk, min_ram): (u64, u64),
         properties: BTreeMap<String, String>,
     ) -> Result<&CloudImage, Refusal> {
         let (now, id) = (self.clock.now(), self.ids.uuid());
@@ -223,7 +225,7 @@ impl State {
         let cloud = self.cloud(provider)?;
         let mut image = CloudImage::active(id, name, now, &cloud.project_id);
         image.seen = Image { status: "queued".to_owned(), size: None, properties, ..image.seen };
-        (image.disk_format, image.min_disk) = (disk_format, min_disk);
+        (image.disk_format, image.min_disk, image.min_ram) = (disk_format, min_disk, min_ram);
         cloud.images.push(image);
         cloud.images.last().ok_or_else(|| no_image(name))
     }

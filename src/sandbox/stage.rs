@@ -19,7 +19,7 @@ const IMAGE: &str = "debian-12";
 const FLAVOR: &str = "m1.small";
 
 /// A person's own script is not tried out here: it is told at the start.
-pub const PLAYED: &str = "scripts are not run here: each of a pool or an image is played as one that ends well";
+pub const PLAYED: &str = "no script is run here: each is played as one that ends well";
 
 /// Of the machines that a person looks at: as short as lets each step be seen.
 const DELAYS: Delays = Delays { build: 2, ssh: 2, script: 1, agent: 2, delete: 1, off: 2, save: 3, restart: 10, call: 0 };

@@ -125,7 +125,7 @@ pub(crate) fn scene(served: &Served) -> (PathBuf, Digests) {
         for (deployment, file) in [("contint", digests(&other)), ("another", of_theirs())] {
             let marks = properties(&deployment.into(), "ci-base", &file);
             let name = half_made_name("ci-base", &file);
-            state.new_image(&ProviderName::from(CLOUD), &name, Some("raw".to_owned()), 0, marks).expect("a record");
+            state.new_image(&ProviderName::from(CLOUD), &name, Some("raw".to_owned()), (0, 0), marks).expect("a record");
         }
     });
     (write(served, "new", &new), digests(&new))
@@ -216,7 +216,7 @@ fn a_publish_that_is_killed_in_mid_upload_is_begun_anew() {
     let marks = properties(&"contint".into(), "ci-base", &new);
     let id = served.world.with(|state| {
         let name = half_made_name("ci-base", &new);
-        state.new_image(&ProviderName::from(CLOUD), &name, None, 0, marks).expect("a record").seen.id.clone()
+        state.new_image(&ProviderName::from(CLOUD), &name, None, (0, 0), marks).expect("a record").seen.id.clone()
     });
     let mut half = std::net::TcpStream::connect(served.http.address()).expect("a connection");
     write!(half, "PUT /os/{CLOUD}/image/v2/images/{id}/file HTTP/1.1\r\nContent-Length: 700001\r\n\r\nQFI").expect("sent");

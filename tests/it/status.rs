@@ -104,7 +104,8 @@ ci-jessie     2    0      1    0    0      1    3 SSH, the next try, under way
                                                   (try 1: no SSH within 5m
                                                   (connection refused))
 
-Nothing to do now. Kept: 1 failed (poolkeeper explain NODE)
+Nothing to do now; not seen: contint1001. Kept: 1 failed (poolkeeper explain
+NODE)
 ",
     );
 }

@@ -137,7 +137,12 @@ impl End<'_> {
         self.by = By::Signal;
         self.until = now().checked_add(PATIENCE).ok();
         say(&format!("stopping: {} is told to end, and cleans up; once more kills it, and leaves its mounts", self.name));
-        for member in members(self.group).filter(|member| !member.runs(self.filter)) {
+        let members: Vec<Member> = members(self.group).collect();
+        if members.is_empty() {
+            // No /proc to see them in.
+            said(kill_process_group(self.group, Signal::TERM));
+        }
+        for member in members.iter().filter(|member| !member.runs(self.filter)) {
             said(kill_process(member.0, Signal::TERM));
         }
     }

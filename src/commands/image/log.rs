@@ -11,6 +11,7 @@ use crate::names::ProviderName;
 use crate::node::{Node, join};
 use crate::observed::{Answer, Ask, Observed};
 use crate::plan::asks::machine;
+use crate::plan::snapshot::Snapshots;
 use crate::settings::now;
 use crate::world::World as _;
 
@@ -21,6 +22,26 @@ pub fn log(image: &str, provider: Option<&str>, at: At<'_>, out: &mut dyn Write)
     let text = of_newest(wanted, named.as_ref(), at, &observed)?;
     out.write_all(text.as_bytes())?;
     Ok(exit::DONE)
+}
+
+/// After a good build the output is gone with its builder: that is no fault, and said as what it is.
+fn no_builder(image: &SnapshotImage, provider: Option<&ProviderName>, at: At<'_>, observed: &Observed) -> Undone {
+    let snapshots = Snapshots::of(at.desired, observed);
+    let of = image.providers.iter().filter(|name| provider.is_none_or(|provider| provider == *name));
+    match of.filter_map(|name| snapshots.newest_good(&image.name, name)).max_by_key(|snapshot| snapshot.created) {
+        Some(snapshot) => Undone::new(
+            format!(
+                "the last build of {} was a good one ({}): its builder is deleted, and with it what its setup script printed",
+                image.name, snapshot.name
+            ),
+            "it is kept nowhere, the journal of the runs has their steps alone; to keep it, let the setup script write to a file, \
+             as by `exec > >(tee /var/log/setup.log) 2>&1` in bash: that is in the snapshot, and on each node from it",
+        ),
+        None => Undone::new(
+            format!("no builder of {} is there", image.name),
+            "a failed one goes when its back-off ends; keep one with `apply --keep-failed`",
+        ),
+    }
 }
 
 /// The log of the image's newest builder, whatever became of it.
@@ -37,10 +58,7 @@ pub(super) fn of_newest(
         if let Some(gap) = observed.lists.providers.values().find_map(|list| list.as_ref().err()) {
             bail!(Undone::from(gap.clone()));
         }
-        bail!(Undone::new(
-            format!("no builder of {} is there", image.name),
-            "a builder goes once its snapshot is saved, and a failed one when its back-off ends; keep one with `apply --keep-failed`"
-        ));
+        bail!(no_builder(image, provider, at, observed));
     };
     let ask = at.desired.provider(&node.provider).and_then(|provider| machine(node, provider));
     let Some(ask) = ask.filter(|ask| ask.pinned.is_some()) else {

@@ -1,5 +1,6 @@
 //! `image`: files into Glance and out of it. Streams run outside the lock; only names are changed under it.
 
+pub mod asked;
 pub mod build;
 pub mod change;
 pub mod diskimage;

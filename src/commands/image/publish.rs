@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 
+use super::asked::{asks, otherwise};
 use super::{At, Patient, Undone, lock_opens, provider, size};
 use crate::cli::UploadArgs;
 use crate::exit::{self, Usage};
@@ -41,16 +42,26 @@ pub fn publish(path: &Path, name: &str, args: &UploadArgs, at: At<'_>, out: &mut
     let out: &mut dyn Write = &mut Patient(out);
     let left = left(&images, &at.desired.controller.id, name, &job.file);
     let same = job.same(&images)?;
-    job.clear(left.half_made.iter().chain(left.whole.iter().filter(|_| same.is_some())), out)?;
+    let mut whole = left.whole.filter(|_| same.is_none());
+    if let Some(image) = whole
+        && job.otherwise(image)?.is_some()
+    {
+        // Of a call with other options: what is asked for now counts.
+        whole = None;
+    }
+    job.clear(left.half_made.iter().chain(left.whole.iter().filter(|_| whole.is_none())), out)?;
     if let Some(same) = same {
         // Cut off between the two renames, or there was a second one of the name.
         if !replaced(&images, name, &same).is_empty() {
             job.take_the_name(&same, out)?;
         }
+        if let Some(undone) = job.otherwise(&same)? {
+            bail!(undone);
+        }
         writeln!(out, "there     {name} is these very bytes already: image {} in {}", same.id, job.provider)?;
         return Ok(exit::DONE);
     }
-    let image = match left.whole {
+    let image = match whole {
         Some(image) => {
             writeln!(out, "found     an earlier upload of {}: it is gone on with", path.display())?;
             image.clone()
@@ -142,6 +153,16 @@ impl Job<'_> {
         Ok(same.then(|| current.clone()))
     }
 
+    /// What of it is not as the command line asks for.
+    fn otherwise(&self, image: &Image) -> Result<Option<Undone>, Undone> {
+        if !asks(self.args) {
+            return Ok(None);
+        }
+        let about = self.cloud.about(&image.id).map_err(Undone::from)?;
+        let said = format!("{} is these very bytes already: image {} in {}", self.name, image.id, self.provider);
+        Ok(otherwise(self.args, &said, image.id.as_str(), &about))
+    }
+
     /// Under the lock, and only what is still half made: another publish may have given it its name meanwhile.
     fn clear<'i>(&self, half_made: impl Iterator<Item = &'i &'i Image>, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut half_made = half_made.peekable();
@@ -203,12 +224,24 @@ impl Job<'_> {
         })
     }
 
-    /// With an upload that failed goes its record. One that stays is deleted by the next call.
+    /// With an upload that failed goes its record. One that stays is deleted by the next call; one that is gone tells why it failed.
     fn dropped(&self, image: &Image, why: Undone) -> Undone {
+        if self.cloud.images_named(image.id.as_str()).is_ok_and(|images| images.is_empty()) {
+            return self.overtaken(image);
+        }
         if let Err(error) = self.cloud.delete_image(&image.id) {
             tracing::info!(%error, image = %image.id, "what was uploaded is not deleted: the next publish does it");
         }
         why
+    }
+
+    fn overtaken(&self, image: &Image) -> Undone {
+        let (path, name, id) = (self.path.display(), self.name, short(image.id.as_str()));
+        Undone::new(
+            format!("{path} is not published as {name}: its image {id} was deleted while this call was at work"),
+            "another `image publish` of that name has begun meanwhile and goes on, or somebody deleted it: once the other has \
+             ended, publish the file that the name is to have (bytes that are there are not sent twice)",
+        )
     }
 
     /// Those whose place it takes.
@@ -239,10 +272,7 @@ impl Job<'_> {
         let _lock = self.lock()?;
         let images = self.images()?;
         let Some(image) = images.iter().find(|one| one.id == image.id) else {
-            bail!(Undone::new(
-                format!("image {} is gone again", image.id),
-                "another publish of that name has begun meanwhile, or somebody deleted it: publish it again"
-            ));
+            bail!(self.overtaken(image));
         };
         let replaced = self.replaced(&images, image)?;
         if image.name != self.name {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use super::auth::Service;
 use super::cloud::Cloud;
@@ -79,6 +80,11 @@ impl Cloud {
         data(self.session(), id).map_err(|error| self.gap(error))
     }
 
+    /// All of its record, with the properties that are not ours.
+    pub fn about(&self, id: &ImageId) -> Result<Map<String, Value>, Gap> {
+        data(self.session(), id).map_err(|error| self.gap(error))
+    }
+
     /// An image's data, part by part.
     pub fn download(&self, id: &ImageId, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Gap> {
         let result = self.session().download(Service::Image, &format!("/images/{id}/file"), take);
@@ -105,7 +111,7 @@ fn create_record(session: &Session, new: &NewImage) -> Result<Image, CallError> 
     glance::read(&tried, &response)
 }
 
-fn data(session: &Session, id: &ImageId) -> Result<Data, CallError> {
+fn data<T: DeserializeOwned>(session: &Session, id: &ImageId) -> Result<T, CallError> {
     let (tried, response) = session.call(Service::Image, &format!("/images/{id}"), Request::get)?;
     if !response.is_success() {
         return Err(fault::refused(&tried, &response));

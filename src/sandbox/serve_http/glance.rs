@@ -94,9 +94,10 @@ fn create(state: &mut State, provider: &ProviderName, request: &Request) -> Resu
     let properties = body.iter().filter(|(key, _)| !own.contains(&key.as_str()));
     let properties: Option<BTreeMap<String, String>> =
         properties.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
-    let min_disk = body.get("min_disk").and_then(Value::as_u64).unwrap_or_default();
+    let least = |name: &str| body.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let least = (least("min_disk"), least("min_ram"));
     let name = text("name").unwrap_or_default();
-    let image = state.new_image(provider, &name, text("disk_format"), min_disk, properties.ok_or_else(broken)?)?;
+    let image = state.new_image(provider, &name, text("disk_format"), least, properties.ok_or_else(broken)?)?;
     Ok(Response::json(201, &image_json(image)))
 }
 
@@ -208,7 +209,7 @@ fn image_json(image: &CloudImage) -> Value {
     let mut fields = json!({
         "name": seen.name, "disk_format": disk_format, "container_format": disk_format.as_ref().map(|_| "bare"), "visibility": "private",
         "size": seen.size, "virtual_size": seen.size, "status": seen.status,
-        "checksum": checksum, "protected": seen.protected, "min_ram": 0,
+        "checksum": checksum, "protected": seen.protected, "min_ram": image.min_ram,
         "min_disk": image.min_disk, "owner": seen.owner, "os_hidden": false, "os_hash_algo": whole("sha512"),
         "os_hash_value": hash, "id": seen.id, "created_at": time(seen.created),
         "updated_at": time(image.updated), "tags": [], "self": file, "file": format!("{file}/file"),
