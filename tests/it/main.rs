@@ -53,6 +53,7 @@ mod properties;
 mod publish;
 #[cfg(feature = "sandbox")]
 mod publish_names;
+mod publish_two;
 #[cfg(feature = "sandbox")]
 mod rolling;
 #[cfg(feature = "sandbox")]
