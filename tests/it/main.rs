@@ -24,6 +24,7 @@ mod http_server;
 mod image_build;
 #[cfg(feature = "sandbox")]
 mod image_commands;
+mod image_words;
 #[cfg(feature = "sandbox")]
 mod images;
 #[cfg(feature = "sandbox")]
