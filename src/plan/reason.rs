@@ -312,7 +312,8 @@ impl fmt::Display for WaitsFor {
             Self::NoSnapshot { image, why } if why.is_empty() => write!(out, "a snapshot `{image}`"),
             Self::NoSnapshot { image, why } => write!(out, "a snapshot `{image}`: {why}"),
             Self::BadInputs { name, until } => {
-                write!(out, "changed inputs, or {}: {name} of the same ones is bad", until.strftime("%Y-%m-%d %H:%M"))
+                let until = until.strftime("%Y-%m-%d %H:%M");
+                write!(out, "changed inputs, an `image update`, or {until}: {name} of the same ones is bad")
             }
             Self::OtherBuild(image) => write!(out, "the build of `{image}`, one at a time in a provider"),
             Self::KeptForBuild(image) => write!(out, "room in the provider: its last slot is for the build of `{image}`"),

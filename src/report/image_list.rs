@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gaps::unseen;
 use super::plan_text::images;
 use super::printable::printable;
-use super::style::Style;
+use super::style::{Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::desired::{Desired, units};
 use crate::names::{ImageId, ProviderName, short};
@@ -168,11 +168,16 @@ pub fn text(rows: &[Row], plan: &Plan, style: Style) -> String {
         })
         .collect();
     let unseen = unseen("snapshots", rows.is_empty(), &plan.gaps);
-    let table = match unseen {
+    let mut table = match unseen {
         None if rows.is_empty() => "no snapshots\n".to_owned(),
         Some(unseen) if rows.is_empty() => unseen,
         unseen => table(&COLUMNS, &cells, style) + &unseen.unwrap_or_default(),
     };
+    if rows.iter().any(|row| row.state == State::Removed) {
+        let words = "removed: its file is not in images/ any more; it is kept, and `poolkeeper image delete --now` deletes it";
+        table += &wrap(words, style.width, 0, 0).join("\n");
+        table.push('\n');
+    }
     let images = images(plan, style);
     if images.is_empty() { table } else { format!("{table}\n{}", images.trim_end_matches('\n').to_owned() + "\n") }
 }

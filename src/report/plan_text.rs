@@ -10,6 +10,7 @@ use super::table::{Column, left, right, table};
 use crate::desired::units;
 use crate::names::{PoolName, Purpose};
 use crate::observed::{Account, Source};
+use crate::plan::snapshot::due::TO_BE_CREATED;
 use crate::plan::{Act, Because, Chain, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
@@ -236,8 +237,11 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
         .images
         .iter()
         .map(|image| {
-            let builder = image.builder.as_ref().zip(image.state).map(|(name, state)| format!("{name}: {state}"));
-            let waits = image.waits_for.as_ref().map(ToString::to_string).or_else(|| builder_waits(plan, image));
+            let builder = image.builder.as_ref().zip(image.state).map(|(name, state)| match state {
+                TO_BE_CREATED => state.to_owned(),
+                _ => format!("{name}: {state}"),
+            });
+            let waits = image_waits(image).or_else(|| builder_waits(plan, image));
             vec![
                 image.name.to_string(),
                 image.provider.to_string(),
@@ -249,6 +253,14 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
         })
         .collect();
     format!("{}\n", table(&IMAGE_COLUMNS, &rows, style))
+}
+
+/// A listing asks for no flavors: what is due is the next run's.
+fn image_waits(image: &ImageLine) -> Option<String> {
+    match (&image.waits_for, &image.due) {
+        (Some(WaitsFor::NextPass), Some(due)) => Some(format!("the next run, which builds it: {due}")),
+        (waits, _) => waits.as_ref().map(ToString::to_string),
+    }
 }
 
 /// Of the builder that is at work.

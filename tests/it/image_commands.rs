@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use poolkeeper::names::ImageName;
+use poolkeeper::observed::ServerStatus;
 use poolkeeper::sandbox::{Fate, HttpFault, HttpFaultAnswer, ScriptFate};
 
 use crate::served::{Served, Shape};
@@ -116,4 +117,26 @@ fn without_wait_a_build_is_begun_and_the_timers_runs_go_on_with_it() {
     served.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = Some(1)));
     let (code, text) = said(&served, &UPDATE[..3]);
     assert!(code == 5 && text.contains("room in the quota"), "{code}: {text}");
+}
+
+/// The one that was there before is what nodes boot from, once the newer is called bad: no new one, and no success.
+#[test]
+fn an_update_beside_a_delete_of_the_same_image_is_judged_by_what_it_built() {
+    let served = served();
+    served.done(&UPDATE, "the first");
+    served.done(&UPDATE, "the second");
+    let names: Vec<String> = listed(&served).into_iter().map(|(name, _)| name).collect();
+    served.world.image_fate(&ImageName::from("snapshot"), Fate { script: ScriptFate::Hangs, ..Fate::default() });
+    let mut update = served.poolkeeper(&UPDATE).spawn().expect("the binary");
+    while served.servers("cloud-0").is_empty() {
+        assert!(update.try_wait().expect("a child").is_none(), "it ended without a builder");
+        std::thread::yield_now();
+    }
+    served.done(&["image", "delete", "--lock-timeout", "30s", &names[0]], "beside it");
+    let builder = served.world.servers(&"cloud-0".into())[0].id.clone();
+    served.world.change_server(&builder, |server| server.status = ServerStatus::Error);
+    let Output { status, stdout, stderr } = update.wait_with_output().expect("its end");
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert_eq!(states(&served), ["bad", "current"], "{text}");
+    assert!(status.code() == Some(5) && text.contains("no new snapshot of snapshot in cloud-0\n"), "{status}: {text}");
 }

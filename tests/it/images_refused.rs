@@ -1,16 +1,20 @@
 //! What a service does not take: marks that Nova refuses, images that Glance does not let go.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use poolkeeper::observed::{Mark, ServerStatus};
 use poolkeeper::plan::WaitsFor;
 use poolkeeper::report::progress::waits_lines;
 use poolkeeper::report::style::Style;
+use poolkeeper::run::Options;
 use poolkeeper::sandbox::faults::ActFault;
 use poolkeeper::sandbox::{Fate, ScriptFate};
 use poolkeeper::world::ActErrorKind;
 
 use crate::images::{change_script, image, images, scene};
 use crate::images_fail::{created, failed_marks, half_an_hour, of_image, setup_fails};
+use crate::scene::PROVIDER;
 
 /// What Nova takes no mark of has its back-off all the same, from what Nova shows of it.
 #[test]
@@ -83,5 +87,29 @@ fn an_image_that_glance_keeps_is_asked_for_each_half_hour_and_said() {
     scene.world.tick(1800);
     scene.converge();
     assert_eq!(images(&scene).len(), 1);
+    scene.assert_settled();
+}
+
+/// It had worked for an hour when it failed, and nobody wants another: it is kept for a look from then on.
+#[test]
+fn the_newest_failed_builder_is_kept_from_its_failing_on() {
+    let mut scene = scene();
+    scene.pool().max_ready_age = None;
+    image(&mut scene).setup_timeout = SignedDuration::from_hours(1);
+    scene.converge();
+    scene.world.image_fate(&of_image(), Fate { script: ScriptFate::Hangs, ..Fate::default() });
+    let update = BTreeSet::from([(of_image(), PROVIDER.into())]);
+    scene.run_with(&Options { update, once: true, ..Options::default() });
+    scene.timer_until(|scene| scene.servers().iter().any(|server| server.metadata.contains_key(Mark::Hostkey.key())));
+    scene.timer();
+    scene.world.tick(3700);
+    scene.timer();
+    assert_eq!(failed_marks(&scene).len(), 1, "its setup-timeout is over");
+    scene.world.tick(25 * 60);
+    scene.timer();
+    assert_eq!(scene.names().len(), 3, "kept, though it is as old as an hour and a half");
+    scene.world.tick(6 * 60);
+    scene.converge();
+    assert_eq!((scene.names().len(), created(&scene)), (2, 4), "and no longer than half an hour");
     scene.assert_settled();
 }

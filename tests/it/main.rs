@@ -24,6 +24,7 @@ mod http_server;
 mod image_build;
 #[cfg(feature = "sandbox")]
 mod image_commands;
+mod image_words;
 #[cfg(feature = "sandbox")]
 mod images;
 #[cfg(feature = "sandbox")]
@@ -53,6 +54,7 @@ mod properties;
 mod publish;
 #[cfg(feature = "sandbox")]
 mod publish_names;
+mod publish_two;
 #[cfg(feature = "sandbox")]
 mod rolling;
 #[cfg(feature = "sandbox")]

@@ -20,7 +20,7 @@ pub(crate) fn served() -> Served {
 }
 
 /// Longer than what is read, sent or kept at a time, and of no pattern that parts share.
-fn content(seed: u8) -> Vec<u8> {
+pub(crate) fn content(seed: u8) -> Vec<u8> {
     let mut state = u32::from(seed) + 1;
     let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -32,13 +32,13 @@ fn content(seed: u8) -> Vec<u8> {
     bytes
 }
 
-fn write(served: &Served, name: &str, content: &[u8]) -> PathBuf {
+pub(crate) fn write(served: &Served, name: &str, content: &[u8]) -> PathBuf {
     let path = served.desired_state().join("..").join(name);
     fs::write(&path, content).expect("a file");
     path
 }
 
-fn digests(content: &[u8]) -> Digests {
+pub(crate) fn digests(content: &[u8]) -> Digests {
     let mut hasher = Hasher::default();
     hasher.update(content);
     hasher.finish()
@@ -55,7 +55,7 @@ pub(crate) fn names(served: &Served) -> Vec<String> {
 }
 
 /// What the image of this name has for data.
-fn data(served: &Served, name: &str) -> Option<Digests> {
+pub(crate) fn data(served: &Served, name: &str) -> Option<Digests> {
     served.world.with(|state| {
         let mut images = state.clouds[CLOUD].images.iter();
         images.find(|image| image.seen.name == name)?.data.as_ref().map(|stored| stored.digests.clone())

@@ -166,8 +166,13 @@ fn chain(change: Change, found: &Found<'_>, at: At<'_>, observed: &Observed) -> 
 
 /// What nodes boot from after that.
 fn after(found: &Found<'_>, at_once: bool, at: At<'_>, observed: &Observed) -> String {
+    let Found { image, provider, snapshot } = found;
+    if !at.desired.images.get(image).is_some_and(|image| image.providers.contains(provider)) {
+        let gone = if at_once { "" } else { "; it stays until `poolkeeper image delete --now`" };
+        return format!("nothing builds {image} in {provider} any more, and no node boots from it{gone}");
+    }
     let snapshots = Snapshots::of(at.desired, observed);
-    let next = snapshots.good(&found.image, found.provider).find(|image| image.id != found.snapshot.id);
+    let next = snapshots.good(image, provider).find(|one| one.id != snapshot.id);
     match next {
         // What said so is gone with it.
         Some(next) if at_once => format!(
@@ -175,9 +180,13 @@ fn after(found: &Found<'_>, at_once: bool, at: At<'_>, observed: &Observed) -> S
             next.name
         ),
         Some(next) => format!("nodes boot from {} now; the same inputs are built again after rebuild-after", next.name),
-        None => format!(
-            "no good snapshot of {} is left in {}: its pools launch nothing until one is built",
-            found.image, found.provider
-        ),
+        None => {
+            let when = if at_once {
+                "which the next run begins".to_owned()
+            } else {
+                format!("once an input changes, after rebuild-after, or now by `poolkeeper image update {image}`")
+            };
+            format!("no good snapshot of {image} is left in {provider}: its pools launch nothing until one is built, {when}")
+        }
     }
 }

@@ -192,6 +192,9 @@ impl<'a> Look<'a> {
     }
 }
 
+/// A builder of this very plan: nobody finds it by its name yet, and a later plan gives another one.
+pub const TO_BE_CREATED: &str = "to be created";
+
 /// What a pass builds, and how each image stands.
 #[derive(Debug, Default)]
 pub struct Builds {
@@ -236,6 +239,7 @@ impl Builds {
     /// What becomes of each image's build, for pools that have no snapshot to boot from.
     pub fn says(&self) -> BTreeMap<(ImageName, ProviderName), String> {
         let says = |line: &ImageLine| match (&line.builder, line.state, &line.waits_for) {
+            (Some(_), Some(TO_BE_CREATED), _) => Some(format!("its builder is {TO_BE_CREATED}")),
             (Some(builder), Some(state), _) => Some(format!("its builder {builder} is {state}")),
             (_, _, Some(waits)) => Some(format!("its build waits for {waits}")),
             (_, _, None) => None,
@@ -314,7 +318,7 @@ fn line<'l>(
     let (image, provider) = (&look.image.name, &look.provider.name);
     let own = if let Err(waits) = &look.want { waits.clone() } else { None };
     let created = chains.iter().find(|chain| chain.subject.image.as_ref() == Some(image) && chain.creates_in(provider));
-    let started = created.map(|chain| (chain.subject.name.clone(), State::Launching.word()));
+    let started = created.map(|chain| (chain.subject.name.clone(), TO_BE_CREATED));
     let builder = look.builder.clone().or(started);
     ImageLine {
         name: image.clone(),

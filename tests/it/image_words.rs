@@ -1,0 +1,68 @@
+//! What is said of images is so, and names what to do.
+
+use std::fs;
+
+use poolkeeper::observed::Image;
+use poolkeeper::report::plan_text::plan_text;
+use poolkeeper::report::style::Style;
+
+use crate::images::{IMAGE, change_image, images, scene};
+use crate::served::{Served, Shape};
+
+fn served() -> Served {
+    Served::new(Shape { providers: 1, targets: 1, pools: 1, min_ready: 1 }).with_snapshot()
+}
+
+fn snapshots(served: &Served) -> Vec<Image> {
+    let all = served.world.with(|state| state.clouds.get("cloud-0").expect("a cloud").images.clone());
+    all.into_iter().map(|image| image.seen).filter(|image| image.name.starts_with("snapshot")).collect()
+}
+
+#[test]
+fn a_builder_that_is_not_there_yet_has_no_name() {
+    let scene = scene();
+    let plan = scene.plan();
+    let builder = plan.images[0].builder.clone().expect("it is planned");
+    let text = plan_text(&plan, Style { width: 300, ..Style::plain() });
+    assert!(text.contains(" - to be created\n") && !text.contains(builder.as_str()), "{text}");
+    assert!(text.contains(&format!("a snapshot `{IMAGE}`: its builder is to be created")), "{text}");
+    scene.timer_until(|scene| !scene.names().is_empty());
+    let text = plan_text(&scene.plan(), Style { width: 300, ..Style::plain() });
+    assert!(text.contains(&format!("{}: ", scene.names()[0])), "there it is: {text}");
+    scene.converge();
+    let bad = images(&scene)[0].clone();
+    change_image(&scene, &bad.id, |image| drop(image.properties.insert("poolkeeper_bad".into(), "by hand".into())));
+    let text = plan_text(&scene.plan(), Style { width: 300, ..Style::plain() });
+    assert!(text.contains("changed inputs, an `image update`, or 2026-11-26 10:"), "{text}");
+}
+
+#[test]
+fn who_deletes_the_last_good_one_hears_what_builds_another() {
+    let served = served();
+    let list = served.done(&["image", "list"], "nothing yet");
+    assert!(list.contains("the next run, which builds it: there is no good snapshot"), "{list}");
+    served.done(&["image", "update", "snapshot", "--wait"], "the first");
+    let name = snapshots(&served)[0].name.clone();
+    let said = served.done(&["image", "delete", &name], "the last good one");
+    assert!(said.contains("after rebuild-after, or now by `poolkeeper image update snapshot`"), "{said}");
+    let said = served.done(&["image", "delete", "--now", &name], "at once");
+    assert!(said.contains("until one is built, which the next run begins"), "{said}");
+}
+
+#[test]
+fn of_an_image_whose_file_is_gone_it_is_said_what_deletes_its_snapshots() {
+    let served = served();
+    served.done(&["image", "update", "snapshot", "--wait"], "the first");
+    let state = served.desired_state();
+    fs::remove_file(state.join("images/snapshot.yaml")).expect("it is there");
+    let pool = state.join("pools/pool-00.yaml");
+    let text = fs::read_to_string(&pool).expect("a pool").replace("image: snapshot", "image: {glance: debian-12}");
+    fs::write(&pool, text).expect("a pool");
+    let name = snapshots(&served)[0].name.clone();
+    let list = served.done(&["image", "list"], "removed");
+    assert!(list.contains("removed: its file is not in images/ any more; it is kept"), "{list}");
+    let said = served.done(&["image", "delete", &name], "called bad");
+    assert!(said.contains("nothing builds snapshot in cloud-0 any more") && said.contains("image delete --now"), "{said}");
+    served.done(&["image", "delete", "--now", &name], "at once");
+    assert_eq!(snapshots(&served), []);
+}
