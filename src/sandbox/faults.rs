@@ -170,6 +170,8 @@ pub struct Faults {
     pub silent: bool,
     /// The call that the stop came at.
     stopped_at: Option<String>,
+    /// Calls over HTTP that were admitted and have not had their effect yet.
+    pub(super) answering: u32,
     calls: u64,
 }
 

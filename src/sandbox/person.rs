@@ -48,8 +48,9 @@ impl Sandbox {
         });
     }
 
+    /// The stop came, and whatever came before it is done: nothing changes any more behind the back of who looks now.
     pub fn stopped(&self) -> bool {
-        self.with(|state| state.faults.stopped())
+        self.with(|state| state.faults.stopped() && state.faults.answering == 0)
     }
 
     /// The call that the stop came at, in words.

@@ -131,17 +131,18 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
         let (dropped, silent, fault) = sandbox.with(|state| {
             let dropped = state.admit(&line);
             let fault = if dropped.is_none() { state.faults.http_fault(&line) } else { None };
+            state.faults.answering += 1;
             (dropped, dropped.is_some() && state.faults.silent, fault)
         });
-        let answered = match dropped.map(HttpFaultAnswer::Drop).or(fault) {
+        let fault = dropped.map(HttpFaultAnswer::Drop).or(fault);
+        let half = matches!(fault, Some(HttpFaultAnswer::Half));
+        let answered = match fault {
             Some(HttpFaultAnswer::Drop(Dropped::BeforeEffect)) => None,
             Some(HttpFaultAnswer::Drop(Dropped::AfterEffect)) => answer(sandbox, &request, &root).and(None),
             Some(HttpFaultAnswer::Say { status, headers, body }) => Some(said(status, headers, body)),
-            Some(HttpFaultAnswer::Half) => {
-                return answer(sandbox, &request, &root).map_or(Ok(()), |response| response.write_half(&mut writer));
-            }
-            None => answer(sandbox, &request, &root),
+            Some(HttpFaultAnswer::Half) | None => answer(sandbox, &request, &root),
         };
+        sandbox.with(|state| state.faults.answering -= 1);
         let Some(response) = answered else {
             if silent {
                 // Until the client gives up, or is no more.
@@ -149,6 +150,9 @@ fn converse(stream: &TcpStream, sandbox: &Sandbox) -> io::Result<()> {
             }
             return Ok(());
         };
+        if half {
+            return response.write_half(&mut writer);
+        }
         response.write(&mut writer, request.method == "HEAD")?;
         if request.wants_close() {
             return Ok(());
