@@ -17,7 +17,7 @@ use crate::observed::{Ask, ImageMark, KeepFailed, Launched, MachineAsk, Observed
 use crate::plan::brakes::takes_a_healthy_node;
 use crate::plan::need::listed;
 use crate::plan::{Act, Action, Approved, Because, Chain, Plan};
-use crate::world::{ActError, ActErrorKind, Done, World};
+use crate::world::{ActErrorKind, Done, World};
 
 /// Between a pass that changed nothing and the next look at what is under way: a machine boots in ten seconds or more, and
 /// a pass of an idle run costs four calls.
@@ -326,9 +326,12 @@ fn remember_build(this_run: &mut ThisRun, chain: &Chain, action: &Action, outcom
             this_run.refused.insert(refused, error.said.clone());
         }
     }
-    // What keeps an image in use does not go away in seconds.
-    if let (Act::DeleteImage { .. }, Outcome::Failed(ActError { kind: ActErrorKind::NotNow, said, .. })) = (&action.act, outcome)
+    // What keeps a snapshot in use does not go away in seconds. A builder's unsealed image is in nobody's use.
+    if let (Act::DeleteImage { .. } | Act::MarkImage { .. }, Outcome::Failed(error)) = (&action.act, outcome)
+        && error.kind == ActErrorKind::NotNow
+        && action.expects.server.is_none()
     {
+        let said = &error.said;
         this_run.refused.insert(Refused::Act(action.act.kind(), chain.subject.name.clone()), said.clone());
     }
     if let (true, Act::MarkImage { provider, marks, .. }, Some(image)) = (outcome.is_done(), &action.act, &chain.subject.image)

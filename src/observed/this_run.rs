@@ -14,7 +14,7 @@ pub struct ThisRun {
     pub retired: BTreeSet<NodeName>,
     /// Ready and busy nodes at the run's first pass: what the share of deletions is taken of.
     pub healthy_at_start: Option<u32>,
-    /// What a service refused (not 409 or 429): not tried again in this run.
+    /// What a service refused: not tried again in this run. 409 and 429 only of acts that seconds do not help.
     pub refused: BTreeMap<Refused, String>,
     /// Every name that this run gave out.
     pub names: BTreeSet<NodeName>,

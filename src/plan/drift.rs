@@ -109,7 +109,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Takes out those whose scripts changed together with their snapshot's: replaced now they would be replaced again by that one.
-/// One that is too old waits for nothing. `awaited`: the images that are being built from changed scripts.
+/// What drifted in anything else, too, waits for nothing: it may be from a snapshot that a person calls bad. `awaited`: the images that are being built from changed scripts.
 pub fn take_awaiting(
     drifted: &mut Drifted,
     joined: &Joined<'_>,
@@ -126,10 +126,7 @@ pub fn take_awaiting(
         if pool.scripts.as_deref().is_none_or(|own| awaited.get(&(image, &node.provider)).is_none_or(|scripts| *scripts != own)) {
             continue;
         }
-        let drift = drifted.get(&node.server.id).filter(|drift| {
-            let aged = drift.iter().any(|drift| matches!(drift, Drift::Age(_)));
-            drift.contains(&Drift::Input("script")) && !aged
-        });
+        let drift = drifted.get(&node.server.id).filter(|drift| **drift == [Drift::Input("script")]);
         if let Some(drift) = drift.cloned() {
             drifted.remove(&node.server.id);
             awaiting.insert(node.server.id.clone(), WaitsFor::NewSnapshot { image: image.clone(), drift });

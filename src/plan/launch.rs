@@ -108,8 +108,8 @@ impl<'r, 'a> Pools<'r, 'a> {
         if let Some(gap) = pool.providers.iter().find(|name| !matches!(lists.get(*name), Some(Ok(_)))) {
             return Err(WaitsFor::Gap(gap.to_string()));
         }
-        if let Some(beyond) = self.fits_nowhere(pool) {
-            return Err(beyond);
+        if let Some(why) = self.fits_nowhere(pool) {
+            return Err(why);
         }
         if counts.servers() >= counts.max {
             return Err(WaitsFor::PoolFull { max: counts.max });
@@ -120,19 +120,27 @@ impl<'r, 'a> Pools<'r, 'a> {
             let Some(provider) = self.room.desired.provider(name) else { continue };
             match self.in_provider(pool, provider, counts) {
                 Ok(create) => return Ok(create),
-                // The first provider is the preferred one: what it waits for is what a person wants to know.
-                Err(why) => waits = waits.or(Some(why)),
+                // The first provider is the preferred one: what it waits for is what a person wants to know, unless nothing helps.
+                Err(why) => {
+                    if waits.as_ref().is_none_or(|first| matches!(first, WaitsFor::BeyondQuota { .. })) {
+                        waits = Some(why);
+                    }
+                }
             }
         }
         Err(waits.unwrap_or(WaitsFor::NextPass))
     }
 
-    /// Said before a full pool is: a node that works must not make room for one that never comes.
+    /// Said before a full pool is: a node that works must not make room for one that never comes, or of which nothing is known.
     fn fits_nowhere(&self, pool: &Pool) -> Option<WaitsFor> {
         let providers = pool.providers.iter().filter_map(|name| self.room.desired.provider(name));
-        let mut beyond = providers.map(|provider| self.room.may_ever_fit(&pool.flavor, provider).err());
-        let first = beyond.next()??;
-        beyond.all(|beyond| beyond.is_some()).then_some(first)
+        let mut whys = providers.map(|provider| {
+            let fits = self.room.may_ever_fit(&pool.flavor, provider);
+            let parts = fits.and_then(|()| self.room.parts(&pool.flavor, provider).map(drop));
+            parts.err().filter(|why| !matches!(why, WaitsFor::Quota(_)))
+        });
+        let first = whys.next()??;
+        whys.all(|why| why.is_some()).then_some(first)
     }
 
     fn in_provider(&self, pool: &Pool, provider: &Provider, counts: &Counts) -> Result<CreateServer, WaitsFor> {

@@ -42,7 +42,7 @@ pub fn plan_of(overview: Overview<'_>) -> Plan {
     let mut room = Room::new(desired, observed, loads, now);
     // First: a build that finds no room has a slot kept, and a pool could take the one that it finds.
     let builds = due::builds(&mut room, &looks, &back_offs, &desired.pools);
-    let awaiting = drift::take_awaiting(&mut drifted, &joined, &builds.awaited(&looks, &back_offs));
+    let awaiting = drift::take_awaiting(&mut drifted, &joined, &builds.awaited(&looks, &joined, &back_offs, now));
     if !awaiting.is_empty() {
         need::count_replaced(&mut counts, &joined, &drifted);
     }

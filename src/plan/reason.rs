@@ -325,7 +325,11 @@ impl fmt::Display for WaitsFor {
                 write!(out, "Glance to let it go, asked again from {}: {said}", clock(*until))
             }
             Self::LetGo { until, said: None } => {
-                write!(out, "Glance to let it go, asked again from {}: it is still there after a deletion", clock(*until))
+                write!(
+                    out,
+                    "Glance to let it go, asked again from {}: a deletion was begun, and it is still there",
+                    clock(*until)
+                )
             }
             Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
             Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),

@@ -264,7 +264,9 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
         WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
         WaitsFor::Replacement(_) => Some("then it is deleted"),
-        WaitsFor::NewSnapshot { .. } => Some("then it is replaced by one from it; at once, should that build fail"),
+        WaitsFor::NewSnapshot { .. } => {
+            Some("then it is replaced by one from it; else, should that build fail, from the snapshot before")
+        }
         WaitsFor::Setup => Some("then it is cleaned and switched off; failed after setup-timeout"),
         WaitsFor::Off => Some("then its image is made; failed after boot-timeout"),
         WaitsFor::Saving => Some("then nodes may boot from it, and it is deleted; failed after setup-timeout"),

@@ -1,5 +1,6 @@
 //! What was not seen, as a person reads it: what was tried, what came, what that stops, what can be done.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::printable::printable;
@@ -21,12 +22,16 @@ pub fn gaps_text(gaps: &[Gap], style: Style) -> String {
 /// Below a listing, or in place of an empty one: whose part is missing. Nothing where all was seen.
 pub fn unseen(what: &str, is_empty: bool, gaps: &[Gap]) -> Option<String> {
     let sources = gaps.iter().filter(|gap| matches!(gap.source, Source::Provider(_)));
-    let names: Vec<String> = sources.map(|gap| gap.source.to_string()).collect();
+    let names: BTreeSet<String> = sources.map(|gap| gap.source.to_string()).collect();
     if names.is_empty() {
         return None;
     }
     let seen = if is_empty { format!("no {what} seen") } else { format!("not all {what} are in this list") };
-    Some(format!("{seen}: {} {} not seen\n", names.join(", "), if names.len() == 1 { "was" } else { "were" }))
+    Some(format!(
+        "{seen}: {} {} not seen\n",
+        names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        if names.len() == 1 { "was" } else { "were" }
+    ))
 }
 
 /// What a person was told of in a run: a gap that stays is said once.

@@ -174,7 +174,8 @@ pub fn text(rows: &[Row], plan: &Plan, style: Style) -> String {
         unseen => table(&COLUMNS, &cells, style) + &unseen.unwrap_or_default(),
     };
     if rows.iter().any(|row| row.state == State::Removed) {
-        let words = "removed: its file is not in images/ any more; it is kept, and `poolkeeper image delete --now` deletes it";
+        let words =
+            "removed: its file is not in images/ any more; it is kept, and `poolkeeper image delete --now SNAPSHOT` deletes it";
         table += &wrap(words, style.width, 0, 0).join("\n");
         table.push('\n');
     }

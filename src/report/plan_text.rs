@@ -1,6 +1,6 @@
 //! A plan as a person reads it: gaps first, deletions before creations, counts per pool, and one line of sum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::gaps::gaps_text;
@@ -231,8 +231,6 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
         return String::new();
     }
     let dash = || "-".to_owned();
-    let is_unseen = |image: &ImageLine| services(plan).any(|source| *source == Source::Provider(image.provider.clone()));
-    let none = |image: &ImageLine| if is_unseen(image) { "not seen" } else { "none" };
     let rows: Vec<Vec<String>> = plan
         .images
         .iter()
@@ -245,7 +243,7 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
             vec![
                 image.name.to_string(),
                 image.provider.to_string(),
-                image.current.as_ref().map_or_else(|| none(image).to_owned(), ToString::to_string),
+                image.current.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
                 image.age.map_or_else(dash, units::short),
                 builder.unwrap_or_else(dash),
                 printable(&waits.unwrap_or_default()),
@@ -258,7 +256,7 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
 /// A listing asks for no flavors: what is due is the next run's.
 fn image_waits(image: &ImageLine) -> Option<String> {
     match (&image.waits_for, &image.due) {
-        (Some(WaitsFor::NextPass), Some(due)) => Some(format!("the next run, which builds it: {due}")),
+        (Some(WaitsFor::NextPass), Some(due)) => Some(format!("the next run, it is due: {due}")),
         (waits, _) => waits.as_ref().map(ToString::to_string),
     }
 }
@@ -284,8 +282,10 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
 }
 
 /// Providers and targets behind a gap.
-fn services(plan: &Plan) -> impl Iterator<Item = &Source> {
-    plan.gaps.iter().map(|gap| &gap.source).filter(|source| matches!(source, Source::Provider(_) | Source::Target(_)))
+fn services(plan: &Plan) -> BTreeSet<&Source> {
+    let services =
+        plan.gaps.iter().map(|gap| &gap.source).filter(|source| matches!(source, Source::Provider(_) | Source::Target(_)));
+    services.collect::<BTreeSet<_>>()
 }
 
 /// What would be done and what is kept, in one sentence.
@@ -297,7 +297,7 @@ pub(super) fn sum(plan: &Plan, style: Style) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
-    let unseen: Vec<String> = services(plan).map(ToString::to_string).collect();
+    let unseen: Vec<String> = services(plan).iter().map(ToString::to_string).collect();
     if !unseen.is_empty() {
         let _ = write!(text, "; not seen: {}", unseen.join(", "));
     }

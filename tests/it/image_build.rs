@@ -3,7 +3,10 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use jiff::SignedDuration;
+use poolkeeper::run::sleep;
 
 use crate::publish::{CLOUD, served, text};
 use crate::served::Served;
@@ -77,15 +80,21 @@ echo "child $!" >&2
 sleep 60
 "#;
 
+const DEFAULT: &str = "--default-signal=HUP,INT,TERM";
+
 /// Does not hear of SIGTERM, and neither does its child.
 const DEAF: &str = "#!/bin/sh\ntrap '' TERM\nsleep 60 &\necho \"child $!\" >&2\nwait\n";
 
-/// A build whose program has started a child, its talk, and the child's number.
-fn building(served: &Served, script: &str) -> (Child, BufReader<std::process::ChildStderr>, String) {
+/// A build whose program has started a child, its talk, and the child's number. `signals`: which ones are ignored, and which not,
+/// whatever this process was started with: one in the background of a script has SIGINT ignored.
+fn building(served: &Served, script: &str, signals: &[&str]) -> (Child, BufReader<ChildStderr>, String) {
     let bin = scene(served, script).to_string_lossy().into_owned();
-    let mut build = served.poolkeeper(&["image", "build", "base", "--no-publish", "--directory", &bin]);
+    let named = served.poolkeeper(&["image", "build", "base", "--no-publish", "--directory", &bin]);
+    let mut build = Command::new("env");
+    build.args(signals).arg(named.get_program()).args(named.get_args()).env_clear();
+    build.envs(named.get_envs().filter_map(|(name, value)| Some((name, value?))));
     build.env("PATH", format!("{bin}:/usr/bin:/bin")).env("TMPDIR", served.desired_state().join("../tmp"));
-    let mut build = build.spawn().expect("the binary");
+    let mut build = build.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary");
     let mut talk = BufReader::new(build.stderr.take().expect("its talk"));
     let mut line = String::new();
     while !line.starts_with("child ") {
@@ -116,7 +125,7 @@ fn nothing_left(served: &Served, child: &str) {
 fn a_build_that_is_told_to_end_is_ended_with_all_that_it_started() {
     for name in ["TERM", "INT", "HUP"] {
         let served = served();
-        let (mut build, mut talk, child) = building(&served, SLEEPS);
+        let (mut build, mut talk, child) = building(&served, SLEEPS, &[DEFAULT]);
         signal(&build, name);
         let mut said = String::new();
         talk.read_to_string(&mut said).expect("text");
@@ -130,14 +139,33 @@ fn a_build_that_is_told_to_end_is_ended_with_all_that_it_started() {
     }
 }
 
+/// As `nohup` starts it.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_so() {
+    let served = served();
+    let (mut build, mut talk, child) = building(&served, SLEEPS, &[DEFAULT, "--ignore-signal=HUP"]);
+    signal(&build, "HUP");
+    sleep(SignedDuration::from_millis(500));
+    assert!(build.try_wait().expect("a child").is_none(), "it goes on");
+    signal(&build, "TERM");
+    let mut said = String::new();
+    talk.read_to_string(&mut said).expect("text");
+    assert!(build.wait().expect("its end").code() == Some(5) && said.contains("\ncleaned\n"), "{said}");
+    nothing_left(&served, &child);
+}
+
 #[test]
 fn a_second_signal_kills_what_does_not_end() {
     let served = served();
-    let (mut build, mut talk, child) = building(&served, DEAF);
+    let (mut build, mut talk, child) = building(&served, DEAF, &[DEFAULT]);
     signal(&build, "TERM");
     let mut said = String::new();
     assert_ne!(talk.read_line(&mut said).expect("a line"), 0);
     assert!(said.starts_with("stopping: "), "{said}");
+    // What comes within two seconds of the first one is the same signal: `timeout` sends it twice.
+    signal(&build, "TERM");
+    sleep(SignedDuration::from_millis(2100));
+    assert!(build.try_wait().expect("a child").is_none(), "one signal that came twice kills nothing");
     signal(&build, "TERM");
     talk.read_to_string(&mut said).expect("text");
     assert_eq!(build.wait().expect("its end").code(), Some(5), "{said}");

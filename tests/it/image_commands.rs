@@ -110,7 +110,7 @@ fn without_wait_a_build_is_begun_and_the_timers_runs_go_on_with_it() {
     assert_eq!((states(&served), served.servers("cloud-0").len()), (vec!["current".to_owned()], 1), "its snapshot, and a node");
 
     let (code, text) = said(&served, &["image", "log", "snapshot"]);
-    let words = ["the last build of snapshot was a good one (snapshot-", "its builder is deleted", "hint: it is kept nowhere"];
+    let words = ["no builder of snapshot is there; that of its newest good snapshot (snapshot-", "hint: it is kept nowhere"];
     assert!(code == 5 && words.iter().all(|words| text.contains(words)), "{code}: {text}");
 
     // What cannot begin is no success.

@@ -40,13 +40,13 @@ fn a_builder_that_is_not_there_yet_has_no_name() {
 fn who_deletes_the_last_good_one_hears_what_builds_another() {
     let served = served();
     let list = served.done(&["image", "list"], "nothing yet");
-    assert!(list.contains("the next run, which builds it: there is no good snapshot"), "{list}");
+    assert!(list.contains("the next run, it is due: there is no good snapshot"), "{list}");
     served.done(&["image", "update", "snapshot", "--wait"], "the first");
     let name = snapshots(&served)[0].name.clone();
     let said = served.done(&["image", "delete", &name], "the last good one");
     assert!(said.contains("after rebuild-after, or now by `poolkeeper image update snapshot`"), "{said}");
     let said = served.done(&["image", "delete", "--now", &name], "at once");
-    assert!(said.contains("until one is built, which the next run begins"), "{said}");
+    assert!(said.contains("until one is built, which is due now (`poolkeeper plan` tells"), "{said}");
 }
 
 #[test]

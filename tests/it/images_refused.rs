@@ -78,7 +78,7 @@ fn an_image_that_glance_keeps_is_asked_for_each_half_hour_and_said() {
     }
     assert_eq!(left(), 999, "and not in each run");
     let later = waits_lines(&scene.plan(), Style::plain());
-    assert!(later.contains(": it is still there after a deletion\n"), "{later}");
+    assert!(later.contains(": a deletion was begun, and it is still there\n"), "{later}");
     half_an_hour(&scene);
     scene.world.tick(600);
     half_an_hour(&scene);
@@ -88,6 +88,27 @@ fn an_image_that_glance_keeps_is_asked_for_each_half_hour_and_said() {
     scene.converge();
     assert_eq!(images(&scene).len(), 1);
     scene.assert_settled();
+}
+
+/// That it is tried cannot be written: then it is not tried, and not in each pass.
+#[test]
+fn a_refused_mark_of_a_deletion_is_not_written_again_in_a_run() {
+    for error in [ActErrorKind::Refused, ActErrorKind::NotNow] {
+        let mut scene = scene();
+        scene.converge();
+        scene.world.tick(60);
+        change_script(&mut scene, "#!/bin/sh\n# next\n");
+        scene.converge();
+        image(&mut scene).keep = 1;
+        // Something is under way for many passes.
+        scene.pool().min_ready = 3;
+        let said = "Limit exceeded (HTTP 413)".to_owned();
+        let fault = ActFault { kind: "mark-image", error, said, done: false, times: 1000 };
+        scene.world.with(|state| state.faults.act.push(fault));
+        scene.converge();
+        let left = scene.world.with(|state| state.faults.act[0].times);
+        assert_eq!((left, images(&scene).len(), scene.names().len()), (999, 2, 3), "{error:?}");
+    }
 }
 
 /// It had worked for an hour when it failed, and nobody wants another: it is kept for a look from then on.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use poolkeeper::desired::ScriptDir;
+use poolkeeper::observed::Mark;
 use poolkeeper::plan::WaitsFor;
 use poolkeeper::sandbox::Fate;
 
+use crate::images::change_image;
 use crate::images::{IMAGE, bases, change_script, image, images, scene};
 use crate::images_fail::{of_image, setup_fails};
 use crate::scene::Scene;
@@ -56,6 +58,35 @@ fn nodes_do_not_wait_for_a_snapshot_whose_build_fails() {
     scene.converge();
     assert_eq!((images(&scene).len(), scene.names().len()), (2, 2));
     scene.assert_settled();
+}
+
+#[test]
+fn nodes_do_not_wait_for_a_build_that_never_ends() {
+    let mut scene = ready();
+    change(&mut scene);
+    scene.timer_until(|scene| scene.names().len() == 3);
+    let waiting =
+        |scene: &Scene| scene.plan().waits.iter().filter(|wait| matches!(wait.waits_for, WaitsFor::NewSnapshot { .. })).count();
+    let builder = scene.servers().into_iter().find(|server| server.metadata.contains_key(Mark::Image.key())).expect("one");
+    scene.world.change_server(&builder.id, |server| server.task = Some("image_uploading".to_owned()));
+    assert_eq!(waiting(&scene), 2);
+    scene.world.tick(3600);
+    assert_eq!(waiting(&scene), 0, "{:?}", scene.plan().waits);
+}
+
+/// What a person calls bad does no more builds than it must.
+#[test]
+fn nodes_from_a_bad_snapshot_do_not_wait_for_the_next_build() {
+    let mut scene = ready();
+    change(&mut scene);
+    scene.converge();
+    scene.world.tick(60);
+    let bad = images(&scene)[1].id.clone();
+    change_image(&scene, &bad, |image| drop(image.properties.insert("poolkeeper_bad".into(), "by hand".into())));
+    change_script(&mut scene, "#!/bin/sh\n# mended\n");
+    shared(&mut scene);
+    let waits = scene.plan().waits;
+    assert!(waits.iter().all(|wait| !matches!(wait.waits_for, WaitsFor::NewSnapshot { .. })), "{waits:?}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use jiff::SignedDuration;
 use poolkeeper::desired::FlavorChoice;
 use poolkeeper::desired::units::Share;
+use poolkeeper::names::ProviderName;
 use poolkeeper::plan::{Because, Refusal, Verb, WaitsFor};
 use poolkeeper::run::Ended;
-use poolkeeper::sandbox::{Fate, Generation, ScriptFate};
+use poolkeeper::sandbox::{Fate, Generation, Sandbox, ScriptFate};
 
 use crate::scene::{PROVIDER, Scene};
 
@@ -183,5 +184,40 @@ fn two_pools_share_scarce_room_by_what_they_lack() {
     scene.converge();
     let of = |pool: &str| scene.names().iter().filter(|name| name.starts_with(pool)).count();
     assert_eq!((of("ci-jessie"), of("ci-trusty")), (4, 1), "half of each");
+    scene.assert_settled();
+}
+
+/// A node that works makes no room for one of which nothing is known.
+#[test]
+fn in_a_full_pool_no_node_goes_for_a_flavor_that_is_not_there_or_not_seen() {
+    let mut scene = ready_pool(2, 2);
+    scene.pool().flavor = FlavorChoice::Name("m1.lagre".into());
+    let plan = scene.plan();
+    assert!(plan.chains.is_empty(), "{:?}", plan.chains);
+    assert!(matches!(plan.pools[0].waits_for, Some(WaitsFor::NoFlavor { .. })), "{:?}", plan.pools);
+}
+
+/// A provider that never has room for the flavor does not hide what another one waits for.
+#[test]
+fn where_one_provider_can_never_have_it_another_still_makes_room() {
+    let mut scene = Scene::new(Generation::J2_462);
+    let small = ProviderName::from("small");
+    let mut provider = scene.desired.controller.providers[PROVIDER].clone();
+    provider.name = small.clone();
+    scene.desired.controller.providers.insert(small.clone(), provider);
+    scene.desired.controller.providers.values_mut().for_each(|provider| provider.max_servers = 2);
+    scene.pool().providers.insert(0, small.clone());
+    scene.world = Sandbox::for_desired(&scene.desired, Generation::J2_462, scene.world.now(), 1);
+    scene.world.with(|state| state.clouds.get_mut(&small).expect("a cloud").limits.cores = Some(0));
+    scene.converge();
+    let before = scene.names();
+    assert_eq!(before.len(), 2);
+    for name in [&small, &PROVIDER.into()] {
+        scene.world.add_flavor(name, "m1.large", 4, 8192);
+    }
+    scene.pool().flavor = FlavorChoice::Name("m1.large".into());
+    let summary = scene.converge();
+    assert_eq!((summary.created, summary.deleted), (2, 2), "{:?}", scene.plan().pools);
+    assert!(scene.names().iter().all(|name| !before.contains(name)));
     scene.assert_settled();
 }

@@ -182,7 +182,7 @@ fn after(found: &Found<'_>, at_once: bool, at: At<'_>, observed: &Observed) -> S
         Some(next) => format!("nodes boot from {} now; the same inputs are built again after rebuild-after", next.name),
         None => {
             let when = if at_once {
-                "which the next run begins".to_owned()
+                "which is due now (`poolkeeper plan` tells what it waits for)".to_owned()
             } else {
                 format!("once an input changes, after rebuild-after, or now by `poolkeeper image update {image}`")
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -163,8 +163,10 @@ fn command(recipe: Recipe<'_>, making: Making<'_>, paths: Paths<'_>) -> anyhow::
 
 fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> {
     let watch = Watch::start().context("watching for signals")?;
-    // Its standard output is our standard error itself, so that a build outlives us when we are killed.
-    let started = group::spawn(command.stdin(Stdio::null()).stdout(Stdio::from(io::stderr())).stderr(Stdio::piped()));
+    // Its standard output is our standard error itself, so that a build outlives us when we are killed. Not a terminal: that may be
+    // closed, and who cannot print does not clean up.
+    let stdout = if io::stderr().is_terminal() { Stdio::piped() } else { Stdio::from(io::stderr()) };
+    let started = group::spawn(command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()));
     let mut child = match started {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -179,9 +181,12 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
     let (open, filter) = mpsc::channel::<()>();
     if let Some(mut said) = child.stderr.take() {
         std::thread::spawn(move || {
-            drop(io::copy(&mut said, &mut io::stderr()));
+            pass_on(&mut said);
             drop(open);
         });
+    }
+    if let Some(mut said) = child.stdout.take() {
+        std::thread::spawn(move || pass_on(&mut said));
     }
     let name = program.display().to_string();
     let ended = group::wait(&mut child, &name, OUTFILTER, &watch).with_context(|| format!("waiting for {name}"))?;
@@ -211,6 +216,13 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
     let lines: Vec<String> = before.iter().map(|line| format!("\n  {line}")).collect();
     let said = format!("{} ended with {status}, after these lines:{}", program.display(), lines.concat());
     Err(Undone::new(said, "what it cleaned up afterwards is above, and all that was before").into())
+}
+
+/// To standard error, to the end: where that takes no more, what comes is read all the same.
+fn pass_on(said: &mut impl io::Read) {
+    if io::copy(said, &mut io::stderr()).is_err() {
+        drop(io::copy(said, &mut io::sink()));
+    }
 }
 
 /// The filter's script.

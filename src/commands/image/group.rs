@@ -24,6 +24,9 @@ const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// diskimage-builder does so; a kill leaves them.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
+/// Signals within this time of the first are the same one.
+const BURST: SignedDuration = SignedDuration::from_secs(2);
+
 /// How often it is looked whether the rest of the group is gone; after how many looks it is told to end, too: a filter has last
 /// lines to print; and how many at most come after a kill: a process that sleeps in the kernel goes late.
 const LOOK: Duration = Duration::from_millis(100);
@@ -65,7 +68,7 @@ impl Watch {
     pub fn start() -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let (mut woken, wakes) = UnixStream::pair()?;
-        for signal in SIGNALS {
+        for signal in SIGNALS.into_iter().filter(|signal| !ignored(*signal)) {
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))?;
             signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
         }
@@ -74,6 +77,14 @@ impl Watch {
         std::thread::spawn(move || while woken.read_exact(&mut [0]).is_ok() && signals.send(Event::Signal).is_ok() {});
         Ok(Self { over, events, send })
     }
+}
+
+/// As `nohup` has it of SIGHUP. Not told where there is no /proc.
+fn ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
 }
 
 impl Drop for Watch {
@@ -97,7 +108,7 @@ pub fn wait(child: &mut Child, name: &str, filter: &str, watch: &Watch) -> io::R
         while matches!(waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT), Err(Errno::INTR)) {}
         let _nobody_waits_any_more = ended.send(Event::Ended);
     });
-    let mut end = End { group, name, filter, until: None, by: By::Itself };
+    let mut end = End { group, name, filter, until: None, told: None, by: By::Itself };
     loop {
         match end.next(watch) {
             Some(Event::Signal) => end.signalled(),
@@ -118,6 +129,8 @@ struct End<'a> {
     filter: &'a str,
     /// Of our patience.
     until: Option<Timestamp>,
+    /// When the first signal came.
+    told: Option<Timestamp>,
     by: By,
 }
 
@@ -132,8 +145,14 @@ impl End<'_> {
 
     fn signalled(&mut self) {
         if self.by != By::Itself {
-            return self.kill();
+            // `timeout` and shells at a hang-up signal twice at once.
+            let told = self.told.is_some_and(|told| now().duration_since(told) >= BURST);
+            if told {
+                self.kill();
+            }
+            return;
         }
+        self.told = Some(now());
         self.by = By::Signal;
         self.until = now().checked_add(PATIENCE).ok();
         say(&format!("stopping: {} is told to end, and cleans up; once more kills it, and leaves its mounts", self.name));
@@ -158,7 +177,7 @@ impl End<'_> {
         let (mut looks, mut after_a_kill) = (0, 0);
         while test_kill_process_group(self.group) != Err(Errno::SRCH) && after_a_kill < LOOKS_AFTER_A_KILL {
             match watch.events.recv_timeout(LOOK) {
-                Ok(Event::Signal) => self.kill(),
+                Ok(Event::Signal) => self.signalled(),
                 Ok(Event::Ended) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             if self.until.is_some_and(|until| until <= now()) {

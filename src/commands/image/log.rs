@@ -31,7 +31,7 @@ fn no_builder(image: &SnapshotImage, provider: Option<&ProviderName>, at: At<'_>
     match of.filter_map(|name| snapshots.newest_good(&image.name, name)).max_by_key(|snapshot| snapshot.created) {
         Some(snapshot) => Undone::new(
             format!(
-                "the last build of {} was a good one ({}): its builder is deleted, and with it what its setup script printed",
+                "no builder of {} is there; that of its newest good snapshot ({}) is deleted, and with it what its setup script printed",
                 image.name, snapshot.name
             ),
             "it is kept nowhere, the journal of the runs has their steps alone; to keep it, let the setup script write to a file, \

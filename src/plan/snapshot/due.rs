@@ -186,6 +186,11 @@ impl<'a> Look<'a> {
         (since(current.created, now) > self.image.rebuild_after).then_some(Due::Old(self.image.rebuild_after))
     }
 
+    /// From the create call to a snapshot that nodes boot from.
+    fn at_most(&self) -> SignedDuration {
+        self.provider.launch_timeout + self.provider.boot_timeout + self.image.setup_timeout + self.image.setup_timeout
+    }
+
     /// The builder is made from what is wanted now.
     pub fn is_from_now(&self, builder: &Node<'_>) -> bool {
         self.inputs.as_ref().is_none_or(|inputs| builder.marks.spec.as_deref() == Some(inputs.spec.as_str()))
@@ -208,17 +213,23 @@ impl Builds {
         line.waits_for.as_ref()
     }
 
-    /// Images that are stale by their scripts and are being built from those of now, as long as that does not fail.
+    /// Images that are stale by their scripts and are being built from those of now. A first try alone, and no longer than one
+    /// takes: after it nobody knows when there will be a snapshot.
     pub fn awaited<'l>(
         &self,
         looks: &'l [Look<'_>],
+        joined: &Joined<'_>,
         back_offs: &BackOffs,
+        now: Timestamp,
     ) -> BTreeMap<(&'l ImageName, &'l ProviderName), &'l ScriptDir> {
         let awaited = looks.iter().filter(|look| {
             let spec = look.current.and_then(|current| current.mark(ImageMark::Spec));
             let changed = look.inputs.as_ref().is_some_and(|inputs| inputs.drifted(spec).contains(&"scripts"));
             let key = (Purpose::Image(look.image.name.clone()), look.provider.name.clone(), None);
-            changed && back_offs.get(&key).is_none_or(|back_off| back_off.over) && self.goes_on(look)
+            let builder = look.builder.as_ref().and_then(|(name, _)| joined.builders.iter().find(|node| node.name == *name));
+            let in_time = |node: &Node<'_>| node.marks.attempt <= 1 && since(node.server.created, now) <= look.at_most();
+            let fails = back_offs.get(&key).is_some_and(|back_off| !back_off.over);
+            changed && !fails && builder.is_none_or(in_time) && self.goes_on(look)
         });
         awaited.map(|look| ((&look.image.name, &look.provider.name), look.image.scripts.as_ref())).collect()
     }

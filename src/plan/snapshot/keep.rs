@@ -14,6 +14,7 @@ use crate::observed::marks::seconds;
 use crate::observed::{AgentMark, Image, ImageMark, Mark, Observed, ServerStatus};
 use crate::plan::backoff::BackOffs;
 use crate::plan::retire::Sight;
+use crate::plan::steps::not_refused;
 use crate::plan::{
     Act, Action, Because, Chain, Expects, ImageExpects, MarkExpects, NodeWait, ServerExpects, Subject, Verb, WaitsFor,
 };
@@ -92,9 +93,13 @@ pub fn surplus(
                 }
                 let state = if because == Because::BadSnapshot { "bad" } else { "previous" };
                 let subject = Subject { pool: None, image: Some(image.name.clone()), name: NodeName::new(one.name.as_str()) };
-                match not_let_go(one, &subject.name, sight) {
-                    Some(waits_for) => waits.push(NodeWait { subject, provider: provider.clone(), state, waits_for }),
-                    None => chains.push(deletion(desired, subject, provider, one, because, now)),
+                let step = match not_let_go(one, &subject.name, sight) {
+                    Some(waits_for) => Err(waits_for),
+                    None => not_refused(sight, Some(deletion(desired, subject.clone(), provider, one, because, now))),
+                };
+                match step {
+                    Ok(chain) => chains.extend(chain),
+                    Err(waits_for) => waits.push(NodeWait { subject, provider: provider.clone(), state, waits_for }),
                 }
             }
         }
