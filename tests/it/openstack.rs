@@ -72,12 +72,16 @@ pub(crate) fn cloud_at(server: &HttpServer, cache: Option<&Path>, now: &str) -> 
 
 /// `floating`: the provider's `floating-ip-network`.
 pub(crate) fn cloud_with(server: &HttpServer, cache: Option<&Path>, now: &str, floating: Option<&str>) -> Cloud {
+    cloud_of(server, "hunter2", cache, now, floating)
+}
+
+pub(crate) fn cloud_of(server: &HttpServer, password: &str, cache: Option<&Path>, now: &str, floating: Option<&str>) -> Cloud {
     install_tls_provider();
     let now: Timestamp = now.parse().expect("a time");
     let vars = [
         ("OS_AUTH_URL", format!("{}/identity", server.url())),
         ("OS_USERNAME", "ci".to_owned()),
-        ("OS_PASSWORD", "hunter2".to_owned()),
+        ("OS_PASSWORD", password.to_owned()),
         ("OS_PROJECT_NAME", "ci".to_owned()),
         ("OS_REGION_NAME", "RegionOne".to_owned()),
     ];

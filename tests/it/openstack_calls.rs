@@ -9,7 +9,7 @@ use poolkeeper::world::{ActErrorKind, Done};
 use serde_json::json;
 
 use crate::http_server::Reply;
-use crate::openstack::{LIFE, cloud, cloud_at, fault, fixture, lists, play, play_with, played, wanted};
+use crate::openstack::{LIFE, cloud, cloud_at, cloud_of, fault, fixture, lists, play, play_with, played, wanted};
 use crate::trace::{alone, traced};
 
 const SERVERS: &str = "GET /compute/v2.1/servers/detail";
@@ -36,6 +36,13 @@ fn an_idle_look_with_a_kept_token_is_three_calls() {
     lines.sort();
     assert_eq!(lines, [SERVERS, IMAGES, IMAGES]);
     assert_eq!(again.calls(), 3);
+
+    let changed = cloud_of(&server, "correct horse", Some(&cache), "2026-11-22T07:31:00Z", None);
+    server.forget();
+    lists(&changed).expect("lists");
+    assert!(server.lines().contains(&LOGIN.to_owned()), "a changed password is tried at once");
+    let text = std::fs::read_to_string(file.path()).expect("text");
+    assert!(!text.contains("correct"), "no password in it");
 
     // The token is good until 08:10:23.
     let late = cloud_at(&server, Some(&cache), "2026-11-22T08:06:00Z");

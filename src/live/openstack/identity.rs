@@ -244,15 +244,17 @@ fn v3(url: &str) -> String {
 }
 
 impl CloudConfig {
-    /// What a token is for, without a secret: the same text, the same token.
-    pub(super) fn fingerprint(&self) -> Option<String> {
-        let who = match &self.identity {
-            Identity::Password { user, .. } => user.json("domain"),
-            Identity::ApplicationCredential { credential, .. } => json!({"application_credential": credential.json("user")}),
+    /// What a token is for, without a secret (the same text, the same token), and the secret that logs in.
+    pub(super) fn login(&self) -> Option<(String, &SecretString)> {
+        let (who, secret) = match &self.identity {
+            Identity::Password { user, password } => (user.json("domain"), password),
+            Identity::ApplicationCredential { credential, secret } => {
+                (json!({"application_credential": credential.json("user")}), secret)
+            }
             // Says nothing of whose it is.
             Identity::Token(_) => return None,
         };
         let scope = self.scope.as_ref().map(|scope| scope.json("domain"));
-        Some(json!([self.auth_url, self.cloud, who, scope]).to_string())
+        Some((json!([self.auth_url, self.cloud, who, scope]).to_string(), secret))
     }
 }

@@ -47,7 +47,7 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) fn new(config: CloudConfig, client: Client, cache_dir: Option<&Path>, clock: Clock) -> Self {
-        let cache = cache_dir.zip(config.fingerprint()).map(|(dir, fingerprint)| TokenCache::new(dir, &fingerprint));
+        let cache = cache_dir.zip(config.login()).map(|(dir, (fingerprint, secret))| TokenCache::new(dir, &fingerprint, secret));
         Self { client, config, cache, clock, state: Mutex::default() }
     }
 

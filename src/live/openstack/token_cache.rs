@@ -12,13 +12,14 @@ use sha2::{Digest as _, Sha256};
 use super::auth::{Token, TokenFacts};
 
 /// Of the file's shape: another one is passed over.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
     version: u32,
     /// What it is for, in full: a name that is a digest is not proof enough.
     fingerprint: String,
+    trace: u16,
     token: String,
     facts: TokenFacts,
     microversion: Option<Microversion>,
@@ -36,13 +37,22 @@ pub(super) struct Microversion {
 pub(super) struct TokenCache {
     file: PathBuf,
     fingerprint: String,
+    /// What logs in: a token got with another one is not used, or a password that was changed would seem to work for hours.
+    secret: SecretString,
 }
 
 impl TokenCache {
-    pub(super) fn new(dir: &Path, fingerprint: &str) -> Self {
+    pub(super) fn new(dir: &Path, fingerprint: &str, secret: &SecretString) -> Self {
         let digest = Sha256::digest(fingerprint.as_bytes());
         let digest = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-        Self { file: dir.join(format!("token-{digest:016x}.json")), fingerprint: fingerprint.to_owned() }
+        Self { file: dir.join(format!("token-{digest:016x}.json")), fingerprint: fingerprint.to_owned(), secret: secret.clone() }
+    }
+
+    /// Two bytes of a digest that the token salts: one of 65,536 changed secrets goes unnoticed until the token ends, and
+    /// nobody finds a password by them.
+    fn trace(&self, token: &str) -> u16 {
+        let digest = Sha256::new().chain_update(token).chain_update([0]).chain_update(self.secret.expose_secret()).finalize();
+        digest.iter().take(2).fold(0, |number, byte| (number << 8) | u16::from(*byte))
     }
 
     /// None when there is nothing that can be used, for whatever reason.
@@ -57,6 +67,9 @@ impl TokenCache {
         if entry.version != VERSION || entry.fingerprint != self.fingerprint {
             return None;
         }
+        if entry.trace != self.trace(&entry.token) {
+            return None;
+        }
         Some((Token { secret: SecretString::from(entry.token), facts: entry.facts }, entry.microversion))
     }
 
@@ -65,6 +78,7 @@ impl TokenCache {
         let entry = Entry {
             version: VERSION,
             fingerprint: self.fingerprint.clone(),
+            trace: self.trace(token.secret.expose_secret()),
             token: token.secret.expose_secret().to_owned(),
             facts: token.facts.clone(),
             microversion: microversion.cloned(),
