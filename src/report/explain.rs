@@ -40,6 +40,8 @@ pub struct Explanation {
     pub rule: String,
     pub tail: Option<Tail>,
     pub next: Next,
+    /// Services that were not seen.
+    pub gaps: Vec<Gap>,
     /// Commands of this build that show more or go on.
     pub see: Vec<String>,
 }
@@ -141,7 +143,47 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
         read: Some(node.marks.clone()),
         see: see(node, &next, has_command),
         next,
+        gaps: from.observed.lists.gaps().cloned().collect(),
     }
+}
+
+/// A name that nothing has that was seen, while a provider was not: the node may be there.
+pub fn explain_unseen(wanted: &str, observed: &Observed) -> Explanation {
+    let providers = observed.lists.providers.iter().filter(|(_, list)| list.is_err()).map(|(name, _)| name.to_string());
+    let providers: Vec<String> = providers.collect();
+    Explanation {
+        node: wanted.to_owned(),
+        pool: None,
+        image: None,
+        wanted: false,
+        state: State::Unseen.word(),
+        since: None,
+        server: None,
+        agent: agent_named(wanted, observed),
+        machine: None,
+        marks: BTreeMap::new(),
+        read: None,
+        rule: "what was not seen is not called gone: a node of a provider that was not seen may be there, and is left alone"
+            .to_owned(),
+        tail: None,
+        next: Next::Waits { waits_for: WaitsFor::Gap(providers.join(", ")), refusals: Vec::new() },
+        gaps: observed.lists.gaps().cloned().collect(),
+        see: Vec::new(),
+    }
+}
+
+/// In whichever target has it. Without a server nothing tells in which it is to be.
+fn agent_named(wanted: &str, observed: &Observed) -> AgentSeen {
+    let targets = || observed.lists.targets.iter();
+    let found = targets().find_map(|(target, list)| {
+        let computer = list.as_ref().ok()?.computers.iter().find(|computer| computer.name == wanted)?;
+        Some(AgentSeen::Seen { target: Some(target.clone()), computer: computer.clone() })
+    });
+    let unseen = || {
+        let gap = targets().find_map(|(target, list)| Some((target.clone(), list.as_ref().err()?.clone())));
+        gap.map(|(target, gap)| AgentSeen::NotSeen { target: Some(target), gap: Some(gap) })
+    };
+    found.or_else(unseen).unwrap_or(AgentSeen::Absent { target: None })
 }
 
 /// An agent with a name of ours whose server is gone.
@@ -168,6 +210,7 @@ pub fn explain_agent(plan: &Plan, lone: &LoneAgent<'_>) -> Explanation {
         rule: rule.to_owned(),
         tail: None,
         next: chain.map_or(Next::Nothing, next_chain),
+        gaps: plan.gaps.clone(),
         see: Vec::new(),
     }
 }
@@ -333,6 +376,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
         | State::Used(_)
         | State::Resuming { .. }
         | State::MassOffline
+        | State::Unseen
         | State::Ready => &[],
     };
     let mut see: Vec<String> =

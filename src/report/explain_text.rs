@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::explain::{AgentSeen, Explanation, MachineSeen, Next, ServerSeen, Tail};
+use super::gaps::gaps_text;
 use super::printable::printable;
 use super::rule::ago;
 use super::style::{Role, Style, wrap};
@@ -19,9 +20,14 @@ pub fn text(explained: &Explanation, now: Timestamp, style: Style) -> String {
     let state = match explained.state {
         "deleting" => "being deleted",
         "orphan" => "an orphan",
+        "not seen" if explained.server.is_some() => "there, and its agent was not seen",
         state => state,
     };
-    let mut text = format!("{} is {state}{since}\n", printable(&explained.node));
+    let mut text = String::new();
+    if explained.server.is_none() {
+        text += &gaps_text(&explained.gaps, style);
+    }
+    text += &format!("{} is {state}{since}\n", printable(&explained.node));
     let mut row = |label: &str, lines: &[String]| {
         for (at, line) in lines.iter().enumerate() {
             push(&mut text, if at == 0 { label } else { "" }, line, style);

@@ -11,7 +11,7 @@ use crate::desired::units;
 use crate::names::{PoolName, Purpose};
 use crate::observed::{Account, Source};
 use crate::plan::snapshot::due::TO_BE_CREATED;
-use crate::plan::{Act, Because, Chain, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Act, Because, Chain, Counts, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
@@ -49,14 +49,15 @@ pub fn nothing_to_do(plan: &Plan) -> String {
     let counted: Vec<String> = states(plan).into_iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counted = if counted.is_empty() { String::new() } else { format!(", {}", counted.join(", ")) };
     let now = if plan.is_quiet() { "" } else { " now" };
-    format!("{}: nothing to do{now} ({}{counted})\n", plan.head.controller, plural(nodes, "node"))
+    format!("{}: nothing to do{now} ({}{counted}){}\n", plan.head.controller, plural(nodes, "node"), not_seen(plan))
 }
 
 /// How many nodes of all pools are in which state; zeros left out.
 fn states(plan: &Plan) -> Vec<(&'static str, u32)> {
-    let total = |field: fn(&crate::plan::Counts) -> u32| plan.pools.iter().map(|pool| field(&pool.counts)).sum::<u32>();
+    let total = |field: fn(&Counts) -> u32| plan.pools.iter().map(|pool| field(&pool.counts)).sum::<u32>();
     let counts = [
         ("ready", total(|c| c.ready)),
+        ("not seen", total(|c| c.unseen)),
         ("busy", total(|c| c.busy)),
         ("coming", total(|c| c.coming)),
         ("used", total(|c| c.used)),
@@ -193,9 +194,10 @@ fn create_text(create: &CreateServer, because: &Because, count: usize, style: St
     text
 }
 
-const POOL_COLUMNS: [Column; 9] = [
+const POOL_COLUMNS: [Column; 10] = [
     left("pool"),
     right("ready"),
+    right("not seen"),
     right("busy"),
     right("coming"),
     right("used"),
@@ -205,22 +207,29 @@ const POOL_COLUMNS: [Column; 9] = [
     left("waits for"),
 ];
 
-/// The counts of every pool, and what it waits for.
+/// The counts of every pool, and what it waits for. What is behind a gap has a column only where there is such.
 pub(super) fn pools(plan: &Plan, style: Style) -> String {
+    let all_seen = plan.pools.iter().all(|pool| pool.counts.unseen == 0);
+    let shown = |at: usize| at != UNSEEN || !all_seen;
     let rows: Vec<Vec<String>> = plan
         .pools
         .iter()
         .map(|pool| {
             let counts = &pool.counts;
-            let numbers = [counts.ready, counts.busy, counts.coming, counts.used, counts.held, counts.failed, counts.want];
+            let Counts { ready, unseen, busy, coming, used, held, failed, want, .. } = counts;
             let mut row = vec![pool.name.to_string()];
-            row.extend(numbers.map(|number| number.to_string()));
+            row.extend([ready, unseen, busy, coming, used, held, failed, want].map(u32::to_string));
             row.push(pool_waits(plan, &pool.name, pool.waits_for.as_ref()));
-            row
+            row.into_iter().enumerate().filter(|(at, _)| shown(*at)).map(|(_, cell)| cell).collect()
         })
         .collect();
-    table(&POOL_COLUMNS, &rows, style)
+    let columns: Vec<Column> =
+        POOL_COLUMNS.into_iter().enumerate().filter(|(at, _)| shown(*at)).map(|(_, column)| column).collect();
+    table(&columns, &rows, style)
 }
+
+/// Among `POOL_COLUMNS`.
+const UNSEEN: usize = 2;
 
 const IMAGE_COLUMNS: [Column; 6] =
     [left("image"), left("provider"), left("snapshot"), right("age").dropped(1), left("builder").dropped(2), left("waits for")];
@@ -281,11 +290,12 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
     texts.join(", ")
 }
 
-/// Providers and targets behind a gap.
-fn services(plan: &Plan) -> BTreeSet<&Source> {
+/// Providers and targets behind a gap: what was counted is without them.
+fn not_seen(plan: &Plan) -> String {
     let services =
         plan.gaps.iter().map(|gap| &gap.source).filter(|source| matches!(source, Source::Provider(_) | Source::Target(_)));
-    services.collect::<BTreeSet<_>>()
+    let unseen: Vec<String> = services.collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect();
+    if unseen.is_empty() { String::new() } else { format!("; not seen: {}", unseen.join(", ")) }
 }
 
 /// What would be done and what is kept, in one sentence.
@@ -297,10 +307,7 @@ pub(super) fn sum(plan: &Plan, style: Style) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
-    let unseen: Vec<String> = services(plan).iter().map(ToString::to_string).collect();
-    if !unseen.is_empty() {
-        let _ = write!(text, "; not seen: {}", unseen.join(", "));
-    }
+    text += &not_seen(plan);
     let kept: Vec<String> = states(plan)
         .into_iter()
         .filter(|(state, _)| matches!(*state, "held" | "failed" | "busy"))

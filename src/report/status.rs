@@ -39,6 +39,7 @@ pub struct Status {
 #[derive(Debug, serde::Serialize)]
 pub struct ProviderStatus {
     pub name: ProviderName,
+    pub seen: bool,
     /// None behind a gap.
     pub account: Option<Account>,
     /// Servers of ours.
@@ -137,6 +138,7 @@ fn provider_status(
     let load = loads.get(&provider.name).copied().unwrap_or_default();
     ProviderStatus {
         name: provider.name.clone(),
+        seen: list.is_some(),
         account: list.map(|list| list.account.clone()),
         servers: load.servers,
         max_servers: provider.max_servers,

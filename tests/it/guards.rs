@@ -80,6 +80,19 @@ fn behind_an_unseen_jenkins_a_stopped_node_is_no_need() {
     assert!(scene.plan().waits.iter().all(|wait| matches!(wait.waits_for, WaitsFor::Gap(_))), "{:?}", scene.plan().waits);
 }
 
+/// It counts as ready, and nobody calls it so.
+#[test]
+fn behind_an_unseen_jenkins_a_joined_node_is_not_seen_and_no_need() {
+    let scene = filled(2);
+    scene.world.begin_outage(Source::Target(Scene::target()), "HTTP 503");
+    let plan = scene.plan();
+    let counts = plan.pools[0].counts;
+    assert_eq!((counts.ready, counts.unseen, counts.have(), plan.healthy), (0, 2, 2, 2));
+    assert_eq!(scene.timer().created, 0);
+    assert!(plan.waits.iter().all(|wait| wait.state == "not seen" && matches!(wait.waits_for, WaitsFor::Gap(_))));
+    assert_eq!(plan.waits.len(), 2);
+}
+
 #[test]
 fn a_run_launches_no_more_than_max_launches_per_run() {
     let mut scene = Scene::new(Generation::J2_462);

@@ -99,10 +99,14 @@ eqiad: foreign, never touched: debug-trusty (m1.small, 5m)
 target      version  online busy offline
 contint1001 not seen      -    -       -
 
-pool      ready busy coming used held failed want waits for
-ci-jessie     2    0      1    0    0      1    3 SSH, the next try, under way
-                                                  (try 1: no SSH within 5m
-                                                  (connection refused))
+pool      ready not seen busy coming used held failed want waits for
+ci-jessie     0        2    0      1    0    0      1    3 SSH, contint1001 to
+                                                           be seen again (2),
+                                                           the next try, under
+                                                           way (try 1: no SSH
+                                                           within 5m
+                                                           (connection
+                                                           refused))
 
 Nothing to do now; not seen: contint1001. Kept: 1 failed (poolkeeper explain
 NODE)

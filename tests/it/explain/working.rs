@@ -18,8 +18,7 @@ ci-jessie-1ngdcd00028 is ready
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, idle
   marks    host key pinned (ssh-ed25519), joined
-  rule     a node whose agent is online and idle is ready; behind a gap its
-           marks say so
+  rule     a node whose agent is online and idle is ready
   next     takes the next build that Jenkins gives it
 ",
     );
@@ -176,15 +175,17 @@ fn a_node_behind_a_gap() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd00028 is ready
+ci-jessie-1ngdcd00028 is there, and its agent was not seen
   seen     Nova 22db33e5 ACTIVE, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001 not seen: connect timed out after 10s (GET
            /computer/api/json)
   marks    host key pinned (ssh-ed25519), joined
-  rule     a node whose agent is online and idle is ready; behind a gap its
-           marks say so
-  next     takes the next build that Jenkins gives it
+  rule     a node that was online once, and whose agent is behind a gap, is not
+           seen: it counts as ready, and is left alone
+  next     waits for contint1001 to be seen again
+           nothing that depends on it is done meanwhile
+  see      poolkeeper status
 ",
     );
 }
