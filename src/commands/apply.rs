@@ -77,7 +77,7 @@ fn keep_failed(time: SignedDuration) -> KeepFailed {
 }
 
 fn code(summary: &Summary) -> u8 {
-    let refused = summary.last.as_ref().is_some_and(|plan| !plan.refusals.is_empty());
+    let refused = summary.last.as_ref().is_some_and(Plan::is_refused);
     match (summary.failed, refused) {
         (0, false) => exit::DONE,
         (0, true) => exit::REFUSED,

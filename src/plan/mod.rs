@@ -21,6 +21,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod steps;
 pub mod surplus;
+pub mod unmet;
 
 use std::collections::BTreeSet;
 

@@ -23,6 +23,7 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     for refusal in &plan.refusals {
         text.push_str(&refusal_text(refusal, style));
     }
+    text.push_str(&unmet_text(plan, style));
     text.push('\n');
     for chain in &plan.chains {
         match chain.verb {
@@ -48,8 +49,12 @@ pub fn nothing_to_do(plan: &Plan) -> String {
     let nodes: u32 = plan.pools.iter().map(|pool| pool.counts.servers()).sum();
     let counted: Vec<String> = states(plan).into_iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counted = if counted.is_empty() { String::new() } else { format!(", {}", counted.join(", ")) };
-    let now = if plan.is_quiet() { "" } else { " now" };
-    format!("{}: nothing to do{now} ({}{counted}){}\n", plan.head.controller, plural(nodes, "node"), not_seen(plan))
+    let nothing = match (plan.is_quiet(), plan.is_refused()) {
+        (true, _) => "nothing to do",
+        (false, false) => "nothing to do now",
+        (false, true) => "nothing can be done now",
+    };
+    format!("{}: {nothing} ({}{counted}){}\n", plan.head.controller, plural(nodes, "node"), not_seen(plan))
 }
 
 /// How many nodes of all pools are in which state; zeros left out.
@@ -114,14 +119,24 @@ fn head(head: &Head, style: Style) -> String {
 
 /// What a limit held back, and the flag that lifts it.
 pub fn refusal_text(refusal: &Refusal, style: Style) -> String {
-    const LEAD: usize = "refused: ".len();
+    led("refused: ", &refusal.to_string(), &refusal.meaning(), style)
+}
+
+/// What the desired state asks for, and cannot be: for a person to mend, here or there.
+pub fn unmet_text(plan: &Plan, style: Style) -> String {
+    const MEANING: &str = "nothing goes on for it until a person mends that";
+    plan.unmet().iter().map(|unmet| led("unmet:   ", &printable(&unmet.to_string()), MEANING, style)).collect()
+}
+
+fn led(word: &str, what: &str, meaning: &str, style: Style) -> String {
+    let lead = word.len();
     let mut text = String::new();
-    for (at, line) in wrap(&refusal.to_string(), style.width, LEAD, LEAD).into_iter().enumerate() {
-        let lead = if at == 0 { style.paint(Role::Error, "refused: ") } else { " ".repeat(LEAD) };
-        let _ = writeln!(text, "{lead}{line}");
+    for (at, line) in wrap(what, style.width, lead, lead).into_iter().enumerate() {
+        let start = if at == 0 { style.paint(Role::Error, word) } else { " ".repeat(lead) };
+        let _ = writeln!(text, "{start}{line}");
     }
-    for line in wrap(&refusal.meaning(), style.width, LEAD, LEAD) {
-        let _ = writeln!(text, "{}{line}", " ".repeat(LEAD));
+    for line in wrap(meaning, style.width, lead, lead) {
+        let _ = writeln!(text, "{}{line}", " ".repeat(lead));
     }
     text
 }
@@ -306,7 +321,11 @@ pub(super) fn sum(plan: &Plan, style: Style) -> String {
         [(of(Verb::Create), "to create"), (deletions, "to delete"), (of(Verb::Boot), "to boot on"), (of(Verb::Mark), "to note")];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
+    let mut text = match (parts.is_empty(), plan.is_refused()) {
+        (true, false) => "Nothing to do now".to_owned(),
+        (true, true) => "Nothing can be done now".to_owned(),
+        (false, _) => parts.join(", "),
+    };
     text += &not_seen(plan);
     let kept: Vec<String> = states(plan)
         .into_iter()

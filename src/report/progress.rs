@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan_text::{plural, refusal_text};
+use super::plan_text::{plural, refusal_text, unmet_text};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use crate::desired::units;
@@ -126,7 +126,8 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
 /// and what pools and nodes wait for. A node that waits for the same as its pool needs no line of its own.
 pub fn waits_lines(plan: &Plan, style: Style) -> String {
     let mut text: String = plan.refusals.iter().map(|refusal| refusal_text(refusal, style)).collect();
-    let told = |waits: &WaitsFor| !waits.is_quiet() && !waits.is_under_way();
+    text += &unmet_text(plan, style);
+    let told = |waits: &WaitsFor| !waits.is_quiet() && !waits.is_under_way() && waits.lacks().is_none();
     let mut of_pool: BTreeMap<&PoolName, &WaitsFor> = BTreeMap::new();
     for pool in &plan.pools {
         if let Some(waits) = pool.waits_for.as_ref().filter(|waits| told(waits)) {

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
+use poolkeeper::desired::FlavorChoice;
 use poolkeeper::execute::ChainResult;
 use poolkeeper::names::{NodeName, ProviderName, ServerId};
 use poolkeeper::observed::{Computer, Fresh, Mark, Observed, Server, ServerStatus, Source};
@@ -101,6 +102,21 @@ fn a_run_launches_no_more_than_max_launches_per_run() {
     assert_eq!(scene.timer().created, 1);
     scene.converge();
     scene.assert_settled();
+}
+
+#[test]
+fn a_short_pool_without_room_or_without_its_flavor_is_refused() {
+    let mut scene = filled(2);
+    assert!(!scene.plan().is_refused());
+    (scene.pool().min_ready, scene.pool().max_servers) = (3, 2);
+    let full = scene.plan();
+    assert!(full.is_empty() && full.is_refused() && full.unmet().is_empty(), "{:?}", full.pools);
+    scene.pool().max_servers = 4;
+    scene.pool().flavor = FlavorChoice::Name("m1.smal".into());
+    let unmet = scene.plan();
+    let said: Vec<String> = unmet.unmet().iter().map(ToString::to_string).collect();
+    assert!(unmet.is_refused(), "{:?}", unmet.pools);
+    assert_eq!(said, ["ci-jessie (1 of 3 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
 }
 
 #[test]

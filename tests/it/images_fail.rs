@@ -228,15 +228,15 @@ fn each_thing_that_can_be_wrong_with_a_build_has_a_line_of_its_own() {
     let of_the_base: [(Wrong, &str); 4] = [
         (
             |scene, base| change_image(scene, base, |image| image.name = "ci-old".into()),
-            "  an ACTIVE image `image-ci-jessie` (the last one is called `ci-old` now)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one is called `ci-old` now)\n",
         ),
         (
             |scene, base| scene.world.with(|state| state.delete_image(&PROVIDER.into(), base)).expect("deleted"),
-            "  an ACTIVE image `image-ci-jessie` (the last one was deleted)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one was deleted)\n",
         ),
         (
             |scene, base| change_image(scene, base, |image| image.status = "deactivated".into()),
-            "  an ACTIVE image `image-ci-jessie` (the last one is deactivated)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one is deactivated)\n",
         ),
         (
             |scene, _| {
