@@ -165,6 +165,11 @@ pub enum WaitsFor {
         attempt: u32,
         why: String,
     },
+    /// The back-off is over, and none is on its way: what holds it back is its pool's or image's own reason.
+    TryDue {
+        attempt: u32,
+        why: String,
+    },
     /// `before`: what became of the one that its snapshot of now was made from, where that was seen.
     NoImage {
         name: String,
@@ -302,6 +307,7 @@ impl fmt::Display for WaitsFor {
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
+            Self::TryDue { attempt, why } => write!(out, "the next try, which is due (try {attempt}: {why})"),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
             Self::BeyondQuota { .. }
             | Self::NoImage { .. }

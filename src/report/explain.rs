@@ -9,12 +9,12 @@ pub use super::rule::rule_of;
 use super::rule::since_of;
 use crate::desired::{Desired, HostKeys};
 use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, TargetName, short};
-use crate::node::{AgentSight, FailedWhy, LoneAgent, Node, State};
+use crate::node::{AgentSight, FailedWhy, Node, State};
 use crate::observe::Further;
 use crate::observed::{
     Answer, Ask, Computer, Gap, HostKey, MachineAsk, MachineSight, Mark, Marks, Observed, ScriptState, Server,
 };
-use crate::plan::{Because, Chain, Plan, Refusal, Subject, Verb, WaitsFor};
+use crate::plan::{Because, Chain, ImageLine, Plan, Refusal, Subject, Verb, WaitsFor};
 
 /// Everything that the person is told.
 #[derive(Debug, serde::Serialize)]
@@ -105,6 +105,8 @@ pub enum Next {
         waits_for: WaitsFor,
         /// What the wait for a limit is about.
         refusals: Vec<Refusal>,
+        /// What holds back the next try of its pool or image.
+        held_by: Option<WaitsFor>,
     },
     /// It is as it should be.
     Nothing,
@@ -144,74 +146,6 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
         see: see(node, &next, has_command),
         next,
         gaps: from.observed.lists.gaps().cloned().collect(),
-    }
-}
-
-/// A name that nothing has that was seen, while a provider was not: the node may be there.
-pub fn explain_unseen(wanted: &str, observed: &Observed) -> Explanation {
-    let providers = observed.lists.providers.iter().filter(|(_, list)| list.is_err()).map(|(name, _)| name.to_string());
-    let providers: Vec<String> = providers.collect();
-    Explanation {
-        node: wanted.to_owned(),
-        pool: None,
-        image: None,
-        wanted: false,
-        state: State::Unseen.word(),
-        since: None,
-        server: None,
-        agent: agent_named(wanted, observed),
-        machine: None,
-        marks: BTreeMap::new(),
-        read: None,
-        rule: "what was not seen is not called gone: a node of a provider that was not seen may be there, and is left alone"
-            .to_owned(),
-        tail: None,
-        next: Next::Waits { waits_for: WaitsFor::Gap(providers.join(", ")), refusals: Vec::new() },
-        gaps: observed.lists.gaps().cloned().collect(),
-        see: Vec::new(),
-    }
-}
-
-/// In whichever target has it. Without a server nothing tells in which it is to be.
-fn agent_named(wanted: &str, observed: &Observed) -> AgentSeen {
-    let targets = || observed.lists.targets.iter();
-    let found = targets().find_map(|(target, list)| {
-        let computer = list.as_ref().ok()?.computers.iter().find(|computer| computer.name == wanted)?;
-        Some(AgentSeen::Seen { target: Some(target.clone()), computer: computer.clone() })
-    });
-    let unseen = || {
-        let gap = targets().find_map(|(target, list)| Some((target.clone(), list.as_ref().err()?.clone())));
-        gap.map(|(target, gap)| AgentSeen::NotSeen { target: Some(target), gap: Some(gap) })
-    };
-    found.or_else(unseen).unwrap_or(AgentSeen::Absent { target: None })
-}
-
-/// An agent with a name of ours whose server is gone.
-pub fn explain_agent(plan: &Plan, lone: &LoneAgent<'_>) -> Explanation {
-    let name = lone.computer.name.clone();
-    let chain = plan.chains.iter().find(|chain| chain.subject.name.as_str() == name);
-    let rule = if lone.known {
-        "an agent with a name of ours whose server is in no list is removed once it is offline and idle"
-    } else {
-        "an agent with a name of ours is left alone while its description does not name this deployment"
-    };
-    Explanation {
-        node: name.to_string(),
-        pool: None,
-        image: None,
-        wanted: false,
-        state: "an agent without a server",
-        since: None,
-        server: None,
-        agent: AgentSeen::Seen { target: Some(lone.target.clone()), computer: lone.computer.clone() },
-        machine: None,
-        marks: BTreeMap::new(),
-        read: None,
-        rule: rule.to_owned(),
-        tail: None,
-        next: chain.map_or(Next::Nothing, next_chain),
-        gaps: plan.gaps.clone(),
-        see: Vec::new(),
     }
 }
 
@@ -345,10 +279,20 @@ fn next_of(plan: &Plan, node: &Node<'_>) -> Next {
     let wait = plan.waits.iter().find(|wait| wait.subject.name == node.name && wait.state == node.state.word());
     let Some(wait) = wait else { return Next::Nothing };
     let refusals = if wait.waits_for == WaitsFor::Limit { plan.refusals.clone() } else { Vec::new() };
-    Next::Waits { waits_for: wait.waits_for.clone(), refusals }
+    let try_due = matches!(wait.waits_for, WaitsFor::TryDue { .. });
+    Next::Waits { waits_for: wait.waits_for.clone(), refusals, held_by: own_wait(plan, node).filter(|_| try_due) }
 }
 
-fn next_chain(chain: &Chain) -> Next {
+/// Of the pool that it is in, or of the image that it builds.
+fn own_wait(plan: &Plan, node: &Node<'_>) -> Option<WaitsFor> {
+    let Subject { pool, image, name: _ } = Subject::of(node);
+    let of_pool = || plan.pools.iter().find(|line| Some(&line.name) == pool.as_ref())?.waits_for.clone();
+    let here = |line: &&ImageLine| Some(&line.name) == image.as_ref() && line.provider == node.provider;
+    let of_image = || plan.images.iter().find(here)?.waits_for.clone();
+    of_image().or_else(of_pool)
+}
+
+pub(super) fn next_chain(chain: &Chain) -> Next {
     let acts = chain.actions.iter().map(|action| action.act.kind()).collect();
     Next::Chain { verb: chain.verb, because: chain.because.clone(), acts }
 }

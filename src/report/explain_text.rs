@@ -221,7 +221,7 @@ fn next(explained: &Explanation) -> Vec<String> {
         Next::Chain { verb, because, acts } => {
             vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))]
         }
-        Next::Waits { waits_for, refusals } => {
+        Next::Waits { waits_for, refusals, held_by } => {
             let failed = explained.state == "failed";
             // Of a failed node it is not its own agent: it is the mark of back-off while a newer one is tried.
             let newer = failed && *waits_for == WaitsFor::Online;
@@ -230,6 +230,10 @@ fn next(explained: &Explanation) -> Vec<String> {
             for refusal in refusals {
                 lines.push(refusal.to_string());
                 lines.push(refusal.meaning());
+            }
+            lines.extend(held_by.as_ref().map(|held_by| format!("which waits for {held_by}")));
+            if held_by.is_none() && matches!(waits_for, WaitsFor::TryDue { .. }) {
+                lines.push("the next run begins it".to_owned());
             }
             lines.extend(then(waits_for).map(str::to_owned));
             lines
@@ -268,7 +272,9 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
         WaitsFor::Resume { .. } => Some("then its build runs on; else it is deleted as used"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
-        WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
+        WaitsFor::BackOff { .. } | WaitsFor::TryDue { .. } => {
+            Some("kept as the mark of back-off; deleted once a newer node is ready")
+        }
         WaitsFor::Replacement(_) => Some("then it is deleted"),
         WaitsFor::NewSnapshot { .. } => {
             Some("then it is replaced by one from it; else, should that build fail, from the snapshot before")

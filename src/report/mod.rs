@@ -1,6 +1,7 @@
 //! Plans and listings as text and JSON. Reads values, prints nothing itself.
 
 pub mod explain;
+pub mod explain_agent;
 pub mod explain_text;
 pub mod find;
 pub mod gaps;

@@ -11,7 +11,7 @@ use crate::desired::units;
 use crate::names::{PoolName, Purpose};
 use crate::observed::{Account, Source};
 use crate::plan::snapshot::due::TO_BE_CREATED;
-use crate::plan::{Act, Because, Chain, Counts, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Act, Because, Chain, Counts, CreateServer, FailedBuild, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
@@ -24,6 +24,7 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
         text.push_str(&refusal_text(refusal, style));
     }
     text.push_str(&unmet_text(plan, style));
+    text.push_str(&failed_builds(plan, style));
     text.push('\n');
     for chain in &plan.chains {
         match chain.verb {
@@ -126,6 +127,29 @@ pub fn refusal_text(refusal: &Refusal, style: Style) -> String {
 pub fn unmet_text(plan: &Plan, style: Style) -> String {
     const MEANING: &str = "nothing goes on for it until a person mends that";
     plan.unmet().iter().map(|unmet| led("unmet:   ", &printable(&unmet.to_string()), MEANING, style)).collect()
+}
+
+/// Snapshots whose last build failed, and when it is tried again.
+pub fn failed_builds(plan: &Plan, style: Style) -> String {
+    let failed = plan.images.iter().filter_map(|image| Some((image, image.failed.as_ref()?)));
+    let text = failed.map(|(image, failed)| {
+        let FailedBuild { builder: _, at: _, ago, attempt, why, again } = failed;
+        let what = format!(
+            "the build of {} in {}, {} ago (try {attempt}): {}",
+            image.name,
+            image.provider,
+            units::short(*ago),
+            printable(why)
+        );
+        let next = match (&image.builder, &image.waits_for) {
+            (Some(builder), _) => format!("tried again: {builder} is {}", image.state.unwrap_or_default()),
+            (None, Some(WaitsFor::BackOff { .. })) => format!("tried again from {} UTC on", again.strftime("%H:%M")),
+            (None, Some(_)) => format!("the next try waits for {}", image_waits(image).unwrap_or_default()),
+            (None, None) => "tried again when a build is due".to_owned(),
+        };
+        led("failed:  ", &what, &format!("{next}; the output: poolkeeper image log {}", image.name), style)
+    });
+    text.collect()
 }
 
 fn led(word: &str, what: &str, meaning: &str, style: Style) -> String {

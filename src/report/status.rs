@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::gaps::gaps_text;
-use super::plan_text::{images, plural, pools, refusal_text, sum, title, unmet_text};
+use super::plan_text::{failed_builds, images, plural, pools, refusal_text, sum, title, unmet_text};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
@@ -174,6 +174,7 @@ pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> Strin
         text.push_str(&refusal_text(refusal, style));
     }
     text.push_str(&unmet_text(plan, style));
+    text.push_str(&failed_builds(plan, style));
     if let Some(reason) = &status.paused {
         let _ = writeln!(text, "{} {}", style.paint(Role::Warning, "paused:"), printable(reason));
     }

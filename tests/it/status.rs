@@ -19,6 +19,10 @@ fn status(scene: &Scene, format: Format) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
+pub(crate) fn status_of(scene: &Scene) -> String {
+    status(scene, Format::Text)
+}
+
 #[track_caller]
 fn same(text: &str, expected: &str) {
     assert_eq!(text, expected.trim_start_matches('\n'), "\n{text}");
