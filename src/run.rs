@@ -181,6 +181,10 @@ pub fn run(
         if stopped() {
             return Ok(summary.end(plan, Ended::Signal));
         }
+        // Cut off before anything was begun, it looks as if nothing could be done.
+        if over() && summary.left > 0 {
+            return Ok(summary.end(plan, Ended::Deadline));
+        }
         let missed = !changed && (!plan.gaps.is_empty() || results.iter().any(ChainResult::may_do_better));
         if !options.waits_over(missed, &mut misses) && (converged || (!changed && !plan.under_way())) {
             return Ok(summary.end(plan, Ended::Converged));

@@ -135,7 +135,7 @@ impl<'a> Talk<'a> {
             Some(plan) if summary.ended == Some(Ended::Declined) => {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
-            Some(plan) if summary.passes == 1 && plan.is_empty() => {
+            Some(plan) if summary.passes == 1 && plan.is_empty() && summary.ended != Some(Ended::Deadline) => {
                 inner.out.write_all(self.fold(waits_lines(plan, self.style) + &nothing_to_do(plan)).as_bytes())?;
             }
             Some(plan) => {

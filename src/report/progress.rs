@@ -192,7 +192,7 @@ pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String 
     parts.push(plural(u32::try_from(calls).unwrap_or(u32::MAX), "call"));
     parts.push(seconds(took));
     let then = match ended {
-        Some(Ended::Deadline) => "; deadline, the next run goes on",
+        Some(Ended::Deadline) => "; its deadline passed, the next run takes up what is left",
         Some(Ended::Once) => "; the next run goes on",
         Some(Ended::Signal) => "; stopped by a signal, the next run goes on",
         Some(Ended::Declined | Ended::Converged) | None => "",

@@ -4,6 +4,7 @@ use std::fs;
 
 use poolkeeper::exit;
 use poolkeeper::lock::try_lock;
+use poolkeeper::sandbox::{BuildFate, Fate};
 
 use super::place::Place;
 use super::transcript::Transcript;
@@ -133,6 +134,17 @@ fn the_lock_is_held() {
     drop(lock);
     expect(&mut transcript, "free again", &place, &["apply", "--yes"], exit::DONE);
     transcript.check();
+}
+
+/// Also where there is nothing to begin, and a node is on its way.
+#[test]
+fn a_passed_deadline_is_said() {
+    let place = Place::since(jiff::SignedDuration::from_mins(3));
+    place.stage.world.next_fate(Fate { build: BuildFate::Stuck, ..Fate::default() });
+    place.passes(Some(jiff::SignedDuration::from_mins(1)));
+    let said = place.run(&["apply", "--yes", "--deadline", "0s"]);
+    let end = "; its deadline passed, the next run takes up what is left\n";
+    assert!(said.code == Some(0) && said.stdout.ends_with(end) && said.stdout.contains("1 under way"), "{said:?}");
 }
 
 #[test]
