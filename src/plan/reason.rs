@@ -296,7 +296,7 @@ impl fmt::Display for WaitsFor {
             Self::Deletion => out.write_str("Nova to delete it"),
             Self::StuckDeletion { since } => write!(out, "a person: Nova deletes it since {}", clock(*since)),
             Self::StuckTask { task, longest } => write!(out, "a person: Nova is at its task {task} since more than {longest}"),
-            Self::LaterPass => out.write_str("a look in a later pass"),
+            Self::LaterPass => out.write_str("a second look at it, some seconds later"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
             Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),
             Self::Gap(what) => write!(out, "{what} to be seen again"),
@@ -342,7 +342,7 @@ impl fmt::Display for WaitsFor {
                 write!(out, "the build of `{image}` from the same change, to be replaced once ({})", joined(drift))
             }
             Self::Limit => out.write_str("a person to lift a limit"),
-            Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
+            Self::NextPass => out.write_str("the next run, which asks for flavors and limits"),
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::printable::{last_lines, without_host_keys};
 pub use super::rule::rule_of;
 use super::rule::since_of;
+use super::steps::words;
 use crate::desired::{Desired, HostKeys};
 use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, TargetName, short};
 use crate::node::{AgentSight, FailedWhy, Node, State};
@@ -100,6 +101,8 @@ pub enum Next {
         verb: Verb,
         because: Because,
         acts: Vec<&'static str>,
+        #[serde(skip)]
+        words: Vec<&'static str>,
     },
     Waits {
         waits_for: WaitsFor,
@@ -294,7 +297,8 @@ fn own_wait(plan: &Plan, node: &Node<'_>) -> Option<WaitsFor> {
 
 pub(super) fn next_chain(chain: &Chain) -> Next {
     let acts = chain.actions.iter().map(|action| action.act.kind()).collect();
-    Next::Chain { verb: chain.verb, because: chain.because.clone(), acts }
+    let words = chain.actions.iter().map(|action| words(&action.act)).collect();
+    Next::Chain { verb: chain.verb, because: chain.because.clone(), acts, words }
 }
 
 /// Two servers can have one name: a chain's actions tell which it is for.

@@ -218,8 +218,8 @@ fn next(explained: &Explanation) -> Vec<String> {
             vec!["takes the next build that Jenkins gives it".to_owned()]
         }
         Next::Nothing => vec!["nothing is planned for it".to_owned()],
-        Next::Chain { verb, because, acts } => {
-            vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))]
+        Next::Chain { verb, because, acts: _, words } => {
+            vec![format!("{}: {because}", by_next_run(*verb)), format!("its steps: {}", words.join("; "))]
         }
         Next::Waits { waits_for, refusals, held_by } => {
             let failed = explained.state == "failed";
@@ -267,7 +267,7 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
             Some("an admin's `openstack server set --state active` ends it where its host has forgotten it")
         }
         WaitsFor::StuckDeletion { .. } => Some("its host may be down: `openstack server show` and Nova's own logs tell more"),
-        WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
+        WaitsFor::LaterPass => Some("nothing goes on before that: what Jenkins or Nova shows may be a moment old"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),
         WaitsFor::Resume { .. } => Some("then its build runs on; else it is deleted as used"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod rule;
 pub mod spinner;
 pub mod status;
+pub mod steps;
 pub mod style;
 pub mod table;
 pub mod waits;

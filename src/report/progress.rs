@@ -112,7 +112,7 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
             let said = printable(said);
             format!("{} {name}: {kind}: {said}\n  ({tried})\n{hint}", style.paint(Role::Error, "failed"))
         }
-        Outcome::Stale(stale) => format!("skip   {name}: {kind}: {stale}; looked at again in the next pass\n"),
+        Outcome::Stale(stale) => format!("skip   {name}: {kind}: {stale}; looked at again\n"),
         Outcome::Unread(gap) => format!("skip   {name}: {kind}: {}\n", printable(&gap.to_string())),
         Outcome::NotReached => format!("left   {name}: {kind}: not begun; the next run goes on\n"),
         Outcome::Broken(text) => {

@@ -178,7 +178,7 @@ fn a_task_of_novas_that_never_ends_is_told_to_a_person() {
     let id = scene.servers()[0].id.clone();
     scene.world.change_server(&id, |server| server.task = Some("image_uploading".to_owned()));
     let said = |scene: &Scene| plan_text(&scene.plan(), Style { width: 300, ..Style::plain() });
-    assert!(said(&scene).contains(" a look in a later pass\n"), "{}", said(&scene));
+    assert!(said(&scene).contains(" a second look at it, some seconds later\n"), "{}", said(&scene));
     scene.world.tick(11 * 60);
     let words = " a person: Nova is at its task image_uploading since more than 10m\n";
     assert!(said(&scene).contains(words), "{}", said(&scene));

@@ -65,7 +65,7 @@ ci-jessie-1ngdcd00028 is used, since 12s
   rule     an agent that the Gearman plugin took offline after its build is used
   next     the next run begins its removal, and looks again before it deletes
            anything: used: `Offline due to Gearman request`, idle 12s
-           by set-marks
+           its steps: write that on the server, as a mark
 ",
     );
 }
@@ -234,7 +234,7 @@ ci-jessie-1ngdcd00028 is an agent without a server
   rule     an agent with a name of ours whose server is in no list is removed
            once it is offline and idle
   next     the next run deletes it: its server is gone
-           by delete-agent
+           its steps: remove the agent
 ",
     );
 }
