@@ -72,7 +72,43 @@ impl WaitsFor {
             Self::BeyondQuota { flavor, what, need, limit } => {
                 format!("flavor `{flavor}` needs {need} {what}, and the whole quota is {limit}")
             }
-            _ => return None,
+            Self::Boot
+            | Self::Port
+            | Self::Ssh
+            | Self::Script
+            | Self::Online
+            | Self::Build
+            | Self::Person(_)
+            | Self::Deletion
+            | Self::StuckDeletion { .. }
+            | Self::StuckTask { .. }
+            | Self::LaterPass
+            | Self::Return { .. }
+            | Self::Resume { .. }
+            | Self::Gap(_)
+            | Self::Paused(_)
+            | Self::PoolFull { .. }
+            | Self::ProviderFull { .. }
+            | Self::LaunchesAtATime { .. }
+            | Self::LaunchesPerRun { .. }
+            | Self::Quota(_)
+            | Self::BackOff { .. }
+            | Self::Try { .. }
+            | Self::TryDue { .. }
+            | Self::NoSnapshot { .. }
+            | Self::BadInputs { .. }
+            | Self::OtherBuild(_)
+            | Self::KeptForBuild(_)
+            | Self::Setup
+            | Self::Off
+            | Self::Saving
+            | Self::SavedAgain
+            | Self::LetGo { .. }
+            | Self::Refused(_)
+            | Self::Replacement(_)
+            | Self::NewSnapshot { .. }
+            | Self::Limit
+            | Self::NextPass => return None,
         })
     }
 

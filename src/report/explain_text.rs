@@ -23,11 +23,8 @@ pub fn text(explained: &Explanation, now: Timestamp, style: Style) -> String {
         "not seen" if explained.server.is_some() => "there, and its agent was not seen",
         state => state,
     };
-    let mut text = String::new();
-    if explained.server.is_none() {
-        text += &gaps_text(&explained.gaps, style);
-    }
-    text += &format!("{} is {state}{since}\n", printable(&explained.node));
+    let gaps = if explained.server.is_none() { gaps_text(&explained.gaps, style) } else { String::new() };
+    let mut text = format!("{gaps}{} is {state}{since}\n", printable(&explained.node));
     let mut row = |label: &str, lines: &[String]| {
         for (at, line) in lines.iter().enumerate() {
             push(&mut text, if at == 0 { label } else { "" }, line, style);
