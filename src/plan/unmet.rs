@@ -44,7 +44,9 @@ impl Plan {
 }
 
 fn of_pool(pool: &PoolLine, lacks: String) -> Unmet {
-    let stands = format!("{} of {} ready or coming", pool.counts.have(), pool.counts.want);
+    // Those that are to be replaced are there.
+    let have = pool.counts.all_ready() + pool.counts.coming;
+    let stands = format!("{have} of {} ready or coming", pool.counts.want);
     Unmet { name: pool.name.to_string(), stands, lacks }
 }
 

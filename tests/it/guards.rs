@@ -116,7 +116,7 @@ fn a_short_pool_without_room_or_without_its_flavor_is_refused() {
     let unmet = scene.plan();
     let said: Vec<String> = unmet.unmet().iter().map(ToString::to_string).collect();
     assert!(unmet.is_refused(), "{:?}", unmet.pools);
-    assert_eq!(said, ["ci-jessie (1 of 3 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
+    assert_eq!(said, ["ci-jessie (2 of 3 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
 }
 
 #[test]
