@@ -183,7 +183,9 @@ pub fn run(
         }
         let missed = !changed && (!plan.gaps.is_empty() || results.iter().any(ChainResult::may_do_better));
         if !options.waits_over(missed, &mut misses) && (converged || (!changed && !plan.under_way())) {
-            return Ok(summary.end(plan, Ended::Converged));
+            // Cut off before anything was begun, it looks as if nothing could be done.
+            let cut_off = over() && summary.left > 0;
+            return Ok(summary.end(plan, if cut_off { Ended::Deadline } else { Ended::Converged }));
         }
         if options.once {
             return Ok(summary.end(plan, Ended::Once));

@@ -77,7 +77,7 @@ fn keep_failed(time: SignedDuration) -> KeepFailed {
 }
 
 fn code(summary: &Summary) -> u8 {
-    let refused = summary.last.as_ref().is_some_and(|plan| !plan.refusals.is_empty());
+    let refused = summary.last.as_ref().is_some_and(Plan::is_refused);
     match (summary.failed, refused) {
         (0, false) => exit::DONE,
         (0, true) => exit::REFUSED,
@@ -135,7 +135,7 @@ impl<'a> Talk<'a> {
             Some(plan) if summary.ended == Some(Ended::Declined) => {
                 writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
             }
-            Some(plan) if summary.passes == 1 && plan.is_empty() => {
+            Some(plan) if summary.passes == 1 && plan.is_empty() && summary.ended != Some(Ended::Deadline) => {
                 inner.out.write_all(self.fold(waits_lines(plan, self.style) + &nothing_to_do(plan)).as_bytes())?;
             }
             Some(plan) => {

@@ -14,7 +14,8 @@ use crate::observe::answer_further;
 use crate::observed::{Ask, Observed, ServerStatus};
 use crate::plan::asks;
 use crate::plan::plan;
-use crate::report::explain::{Sources, explain, explain_agent};
+use crate::report::explain::{Sources, explain};
+use crate::report::explain_agent::{explain_agent, explain_unseen};
 use crate::report::explain_text::text;
 use crate::report::find::{Found, find};
 use crate::report::style::Style;
@@ -32,7 +33,7 @@ pub fn show(
     // First by the lists alone: nothing is asked for a name that nobody has.
     let asks = match find(&args.node, desired, &listed, &join(desired, &listed, clock())) {
         Ok(Found::Node(node)) => further_asks(desired, node),
-        Ok(Found::Agent(_)) => BTreeSet::new(),
+        Ok(Found::Agent(_) | Found::Unseen) => BTreeSet::new(),
         Err(said) => bail!(Usage(said)),
     };
     let (observed, further) = answer_further(world, desired, listed.lists, &asks, clock());
@@ -45,6 +46,7 @@ pub fn show(
             explain(sources, node, &Cli::has_command)
         }
         Ok(Found::Agent(lone)) => explain_agent(&plan, lone),
+        Ok(Found::Unseen) => explain_unseen(&args.node, &observed),
         Err(said) => bail!(Usage(said)),
     };
     match args.format {
@@ -73,6 +75,7 @@ fn further_asks(desired: &Desired, node: &Node<'_>) -> BTreeSet<Ask> {
         | State::Resuming { .. }
         | State::MassOffline
         | State::Snapshot(_)
+        | State::Unseen
         | State::Ready => (false, false),
     };
     let mut wanted = BTreeSet::new();

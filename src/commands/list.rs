@@ -10,7 +10,7 @@ use crate::exit;
 use crate::node::join;
 use crate::observed::Observed;
 use crate::report::gaps::gaps_text;
-use crate::report::list::{rows, text};
+use crate::report::list::{List, rows, text};
 use crate::settings::{Settings, now};
 use crate::world::World;
 
@@ -30,7 +30,7 @@ pub fn list(
     let rows = rows(desired, &observed, &joined, at);
     match args.format {
         Format::Text => out.write_all(text(&rows, &gaps, settings.style).as_bytes()),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&List { gaps: &gaps, nodes: &rows })?),
     }
     .context("cannot write the result")?;
     Ok(exit::DONE)

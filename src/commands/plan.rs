@@ -33,5 +33,9 @@ pub fn plan(
         Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
     };
     out.write_all(text.as_bytes()).context("cannot write the result")?;
-    Ok(if args.exit_code && !plan.is_empty() { exit::CHANGES_PENDING } else { exit::DONE })
+    Ok(match (args.exit_code, plan.is_empty()) {
+        (true, false) => exit::CHANGES_PENDING,
+        (true, true) if plan.is_refused() => exit::REFUSED,
+        (true, true) | (false, _) => exit::DONE,
+    })
 }

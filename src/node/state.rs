@@ -58,7 +58,9 @@ pub enum State {
     },
     /// Missing together with most of its target's agents: coming, and left alone.
     MassOffline,
-    /// Online and idle.
+    /// By its marks ready, and its agent is behind a gap: it counts as ready, and nobody knows whether it is.
+    Unseen,
+    /// Seen online and idle.
     Ready,
     /// A builder whose setup script passed.
     Snapshot(Stage),
@@ -313,7 +315,7 @@ impl Rules<'_, '_> {
             AgentSight::Gap => {
                 return match &marks.used {
                     Some(used) => State::Used(UsedWhy::Marked(used.text.clone())),
-                    None => State::Ready,
+                    None => State::Unseen,
                 };
             }
         };

@@ -20,6 +20,7 @@ impl State {
             Self::Orphan => "orphan",
             Self::Used(_) | Self::Resuming { .. } => "used",
             Self::Lost { .. } | Self::MassOffline => "lost",
+            Self::Unseen => "not seen",
             Self::Ready => "ready",
             Self::Snapshot(Stage::Passed) => "built",
             Self::Snapshot(Stage::TurningOff) => "turning off",

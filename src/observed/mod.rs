@@ -84,9 +84,14 @@ impl Observed {
 
     /// Every gap: of the lists first, then of the answers.
     pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
-        let providers = self.lists.providers.values().filter_map(|list| list.as_ref().err());
-        let targets = self.lists.targets.values().filter_map(|list| list.as_ref().err());
-        let answers = self.answers.iter().filter_map(|(_, answer)| answer.as_ref().err());
-        providers.chain(targets).chain(answers)
+        self.lists.gaps().chain(self.answers.iter().filter_map(|(_, answer)| answer.as_ref().err()))
+    }
+}
+
+impl Lists {
+    /// Services that were not seen: providers first, then targets.
+    pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        let providers = self.providers.values().filter_map(|list| list.as_ref().err());
+        providers.chain(self.targets.values().filter_map(|list| list.as_ref().err()))
     }
 }

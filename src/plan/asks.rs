@@ -76,7 +76,7 @@ const DUE: SignedDuration = SignedDuration::from_secs(90);
 
 /// An idle node of a pool that takes a used workspace for its build's end, when it is its turn: spread by its name.
 fn wants_workspace(node: &Node<'_>, pool: &Pool, this_run: &ThisRun, now: Timestamp) -> bool {
-    let idle = node.state == State::Ready && matches!(node.agent, AgentSight::Seen(_));
+    let idle = node.state == State::Ready;
     if !idle || !pool.used_when.contains(&UsedWhen::Workspace) || node.server.status != ServerStatus::Active {
         return false;
     }

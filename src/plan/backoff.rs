@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::WaitsFor;
 use super::snapshot::Snapshots;
 use crate::desired::PoolImage;
-use crate::names::{ImageId, ProviderName, Purpose, ServerId};
+use crate::names::{ImageId, NodeName, ProviderName, Purpose, ServerId};
 use crate::node::{Joined, Node, State};
 use crate::observed::{AgentMark, Role, Server, ThisRun};
 
@@ -26,6 +26,7 @@ pub type BackOffs = BTreeMap<Key, BackOff>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackOff {
     pub kept: ServerId,
+    pub name: NodeName,
     pub attempt: u32,
     /// When it began to count.
     pub began: Timestamp,
@@ -49,11 +50,13 @@ impl BackOff {
 
     /// What the kept machine waits for, and the pool that may have no more now. `launched`: in this pass.
     pub fn waits(&self, launched: u32, now: Timestamp) -> WaitsFor {
-        let Self { kept: _, began: _, attempt, until, why, trying, over: _ } = self.clone();
-        if now >= until && trying + launched > 0 {
+        let Self { kept: _, name: _, began: _, attempt, until, why, trying, over: _ } = self.clone();
+        if now < until {
+            WaitsFor::BackOff { until, attempt, why }
+        } else if trying + launched > 0 {
             WaitsFor::Try { attempt, why }
         } else {
-            WaitsFor::BackOff { until, attempt, why }
+            WaitsFor::TryDue { attempt, why }
         }
     }
 
@@ -153,7 +156,7 @@ fn of(key: &Key, kept: &Node<'_>, joined: &Joined<'_>, snapshots: &Snapshots<'_>
         (_, Some(failed)) => failed.text.clone(),
         (_, None) => String::new(),
     };
-    BackOff { kept: kept.server.id.clone(), attempt, began, until, why, trying, over }
+    BackOff { kept: kept.server.id.clone(), name: kept.name.clone(), attempt, began, until, why, trying, over }
 }
 
 /// `poolkeeper_try` of the next create: one more than the kept machine's, or than one this run gave up for want of room.

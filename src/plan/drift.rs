@@ -11,7 +11,7 @@ use super::spec::Inputs;
 use crate::desired::units::{self, since};
 use crate::desired::{Desired, Pool, PoolImage, Provider, ScriptDir};
 use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, short};
-use crate::node::{AgentSight, Joined, Node, State};
+use crate::node::{Joined, Node, State};
 use crate::observed::image::newest;
 use crate::observed::{Image, Observed};
 
@@ -137,7 +137,7 @@ pub fn take_awaiting(
 
 /// Online, without a build, and seen so.
 pub fn is_idle(node: &Node<'_>) -> bool {
-    node.state == State::Ready && matches!(node.agent, AgentSight::Seen(_))
+    node.state == State::Ready
 }
 
 /// How many idle drifted nodes of a pool do not count as ready at one time, so that their replacements launch first: a tenth,

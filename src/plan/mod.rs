@@ -21,6 +21,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod steps;
 pub mod surplus;
+pub mod unmet;
 
 use std::collections::BTreeSet;
 
@@ -116,8 +117,24 @@ pub struct ImageLine {
     /// Why one is to be built.
     pub due: Option<Due>,
     pub waits_for: Option<WaitsFor>,
+    /// The last build, where it failed and what it failed of is not over.
+    pub failed: Option<FailedBuild>,
     /// Pools that boot from it.
     pub pools: Vec<PoolName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FailedBuild {
+    /// Kept, with its setup script's output.
+    pub builder: NodeName,
+    pub at: Timestamp,
+    /// For people.
+    #[serde(skip)]
+    pub ago: SignedDuration,
+    pub attempt: u32,
+    pub why: String,
+    /// The end of its back-off.
+    pub again: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -240,6 +257,7 @@ impl WaitsFor {
             | Self::BackOff { .. }
             // The new machine's own wait tells whether it moves.
             | Self::Try { .. }
+            | Self::TryDue { .. }
             | Self::Replacement(_)
             | Self::NewSnapshot { .. }
             | Self::NoImage { .. }

@@ -15,6 +15,8 @@ use crate::observed::{Launched, Mark, Observed, ServerStatus};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     pub ready: u32,
+    /// Ready by their marks, and their agents are behind a gap: they count as ready.
+    pub unseen: u32,
     /// Of the ready ones, those that are being replaced: they do not count, so that their replacements launch first.
     pub replaced: u32,
     pub busy: u32,
@@ -42,7 +44,7 @@ impl Counts {
 
     /// What works now, drifted or not.
     pub fn all_ready(&self) -> u32 {
-        self.ready + if self.busy_counts { self.busy } else { 0 }
+        self.ready + self.unseen + if self.busy_counts { self.busy } else { 0 }
     }
 
     pub fn need(&self) -> u32 {
@@ -51,8 +53,9 @@ impl Counts {
 
     /// Servers, whatever their state.
     pub fn servers(&self) -> u32 {
-        let Self { ready, replaced: _, busy, coming, used, held, failed, deleting, want: _, max: _, busy_counts: _ } = self;
-        ready + busy + coming + used + held + failed + deleting
+        let Self { ready, unseen, replaced: _, busy, coming, used, held, failed, deleting, want: _, max: _, busy_counts: _ } =
+            self;
+        ready + unseen + busy + coming + used + held + failed + deleting
     }
 
     fn add(&mut self, node: &Node<'_>) {
@@ -61,6 +64,7 @@ impl Counts {
         let kept = node.is_a_persons() || matches!(node.server.status, ServerStatus::Other(_));
         let field = match &node.state {
             State::Ready => &mut self.ready,
+            State::Unseen => &mut self.unseen,
             // Where a busy node counts as ready since it comes back, one that will not does not.
             State::Busy if self.busy_counts && kept => &mut self.held,
             State::Busy if self.busy_counts && failed => &mut self.failed,

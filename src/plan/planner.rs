@@ -106,9 +106,10 @@ fn wait(node: &Node<'_>, waits_for: WaitsFor) -> NodeWait {
     NodeWait { subject: Subject::of(node), provider: node.provider.clone(), state: node.state.word(), waits_for }
 }
 
-/// Nodes that work, of all pools: ready, busy, and those whose agent is gone.
+/// Nodes that work, of all pools: ready, also by their marks alone, busy, and those whose agent is gone.
 fn healthy(joined: &Joined<'_>) -> u32 {
-    let healthy = joined.nodes.iter().filter(|node| matches!(node.state, State::Ready | State::Busy | State::Orphan));
+    let works = |state: &State| matches!(state, State::Ready | State::Unseen | State::Busy | State::Orphan);
+    let healthy = joined.nodes.iter().filter(|node| works(&node.state));
     u32::try_from(healthy.count()).unwrap_or(u32::MAX)
 }
 

@@ -165,6 +165,11 @@ pub enum WaitsFor {
         attempt: u32,
         why: String,
     },
+    /// The back-off is over, and none is on its way: what holds it back is its pool's or image's own reason.
+    TryDue {
+        attempt: u32,
+        why: String,
+    },
     /// `before`: what became of the one that its snapshot of now was made from, where that was seen.
     NoImage {
         name: String,
@@ -202,14 +207,16 @@ pub enum WaitsFor {
         until: Timestamp,
         said: Option<String>,
     },
-    /// `near`: the name of one that there is, and that may be meant.
+    /// `near`: the name of one that there is, and that may be meant. `names`: all that there are, where they are few.
     NoFlavor {
         name: String,
         near: Option<String>,
+        names: Vec<String>,
     },
     NoNetwork {
         name: String,
         near: Option<String>,
+        names: Vec<String>,
     },
     Refused(String),
     /// A drifted node: its replacement to be ready.
@@ -289,7 +296,7 @@ impl fmt::Display for WaitsFor {
             Self::Deletion => out.write_str("Nova to delete it"),
             Self::StuckDeletion { since } => write!(out, "a person: Nova deletes it since {}", clock(*since)),
             Self::StuckTask { task, longest } => write!(out, "a person: Nova is at its task {task} since more than {longest}"),
-            Self::LaterPass => out.write_str("a look in a later pass"),
+            Self::LaterPass => out.write_str("a second look at it, some seconds later"),
             Self::Return { until } => write!(out, "its agent to return, until {}", clock(*until)),
             Self::Resume { until } => write!(out, "its Pipeline to go on, until {}", clock(*until)),
             Self::Gap(what) => write!(out, "{what} to be seen again"),
@@ -299,16 +306,14 @@ impl fmt::Display for WaitsFor {
             Self::LaunchesAtATime { max } => write!(out, "launches under way (max-concurrent-launches: {max})"),
             Self::LaunchesPerRun { max } => write!(out, "the next run (max-launches-per-run: {max})"),
             Self::Quota(what) => write!(out, "room in the quota ({what})"),
-            Self::BeyondQuota { flavor, what, need, limit } => {
-                write!(out, "a person: flavor `{flavor}` needs {need} {what}, and the whole quota is {limit}")
-            }
             Self::BackOff { until, attempt, why } => write!(out, "back-off until {} ({why}, try {attempt})", clock(*until)),
+            Self::TryDue { attempt, why } => write!(out, "the next try, which is due (try {attempt}: {why})"),
             Self::Try { attempt, why } => write!(out, "the next try, under way (try {attempt}: {why})"),
-            Self::NoImage { name, before: None } => write!(out, "an ACTIVE image `{name}`"),
-            Self::NoImage { name, before: Some(before) } => write!(out, "an ACTIVE image `{name}` (the last one {before})"),
-            Self::SeveralOwners { name, owners } => {
-                write!(out, "a person: `{name}` is of several projects ({}): say which by base-image-owner", owners.join(", "))
-            }
+            Self::BeyondQuota { .. }
+            | Self::NoImage { .. }
+            | Self::SeveralOwners { .. }
+            | Self::NoFlavor { .. }
+            | Self::NoNetwork { .. } => write!(out, "a person: {}", self.lacks().unwrap_or_default()),
             Self::NoSnapshot { image, why } if why.is_empty() => write!(out, "a snapshot `{image}`"),
             Self::NoSnapshot { image, why } => write!(out, "a snapshot `{image}`: {why}"),
             Self::BadInputs { name, until } => {
@@ -331,21 +336,15 @@ impl fmt::Display for WaitsFor {
                     clock(*until)
                 )
             }
-            Self::NoFlavor { name, near } => write!(out, "a flavor `{name}`{}", meant(near.as_deref())),
-            Self::NoNetwork { name, near } => write!(out, "a network `{name}`{}", meant(near.as_deref())),
             Self::Refused(said) => write!(out, "the next run: {said}"),
             Self::Replacement(drift) => write!(out, "its replacement ({})", joined(drift)),
             Self::NewSnapshot { image, drift } => {
                 write!(out, "the build of `{image}` from the same change, to be replaced once ({})", joined(drift))
             }
             Self::Limit => out.write_str("a person to lift a limit"),
-            Self::NextPass => out.write_str("flavors and limits, seen in the next pass"),
+            Self::NextPass => out.write_str("the next run, which asks for flavors and limits"),
         }
     }
-}
-
-fn meant(near: Option<&str>) -> String {
-    near.map(|near| format!(" (there is `{near}`)")).unwrap_or_default()
 }
 
 fn joined(drift: &[Drift]) -> String {

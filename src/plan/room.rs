@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::need::Load;
+use super::unmet::few;
 use super::{CreateServer, WaitsFor, floating};
 use crate::desired::units::since;
 use crate::desired::{Desired, FlavorChoice, Provider, UserData, near};
@@ -148,8 +149,8 @@ impl<'a> Room<'a> {
         };
         found.ok_or_else(|| {
             let name = choice.to_string();
-            let near = near(&name, flavors.iter().map(|flavor| flavor.name.as_str())).map(str::to_owned);
-            WaitsFor::NoFlavor { name, near }
+            let names = || flavors.iter().map(|flavor| flavor.name.as_str());
+            WaitsFor::NoFlavor { near: near(&name, names()).map(str::to_owned), names: few(names()), name }
         })
     }
 
@@ -232,8 +233,8 @@ fn needs(flavor: &Flavor, quota: Quota) -> [(&'static str, Headroom, u64); 3] {
 pub fn network(seen: &[Network], wanted: &str) -> Result<NetworkId, WaitsFor> {
     let found = seen.iter().find(|network| network.id.as_str() == wanted || network.name == wanted);
     found.map(|network| network.id.clone()).ok_or_else(|| {
-        let near = near(wanted, seen.iter().map(|network| network.name.as_str())).map(str::to_owned);
-        WaitsFor::NoNetwork { name: wanted.to_owned(), near }
+        let names = || seen.iter().map(|network| network.name.as_str());
+        WaitsFor::NoNetwork { name: wanted.to_owned(), near: near(wanted, names()).map(str::to_owned), names: few(names()) }
     })
 }
 

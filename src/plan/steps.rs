@@ -50,6 +50,11 @@ impl Steps<'_> {
             State::Retiring(why) => self.down(node, Because::Retiring(why.clone())),
             State::Failed(why) => self.failed(node, Because::Failed(why.clone())),
             State::Ready => self.ready(node),
+            // What is left to do for it needs its agent.
+            State::Unseen => match self.ready(node) {
+                Ok(None) => Err(gap(node)),
+                step => step,
+            },
             State::Busy => self.noted(node).map(Some).ok_or(WaitsFor::Build),
             State::Launching
             | State::WithoutFloatingIp

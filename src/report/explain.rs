@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use super::printable::{last_lines, without_host_keys};
 pub use super::rule::rule_of;
 use super::rule::since_of;
+use super::steps::words;
 use crate::desired::{Desired, HostKeys};
 use crate::names::{ImageId, ImageName, PoolName, ProviderName, ServerId, TargetName, short};
-use crate::node::{AgentSight, FailedWhy, LoneAgent, Node, State};
+use crate::node::{AgentSight, FailedWhy, Node, State};
 use crate::observe::Further;
 use crate::observed::{
     Answer, Ask, Computer, Gap, HostKey, MachineAsk, MachineSight, Mark, Marks, Observed, ScriptState, Server,
 };
-use crate::plan::{Because, Chain, Plan, Refusal, Subject, Verb, WaitsFor};
+use crate::plan::{Because, Chain, ImageLine, Plan, Refusal, Subject, Verb, WaitsFor};
 
 /// Everything that the person is told.
 #[derive(Debug, serde::Serialize)]
@@ -40,6 +41,8 @@ pub struct Explanation {
     pub rule: String,
     pub tail: Option<Tail>,
     pub next: Next,
+    /// Services that were not seen.
+    pub gaps: Vec<Gap>,
     /// Commands of this build that show more or go on.
     pub see: Vec<String>,
 }
@@ -98,11 +101,15 @@ pub enum Next {
         verb: Verb,
         because: Because,
         acts: Vec<&'static str>,
+        #[serde(skip)]
+        words: Vec<&'static str>,
     },
     Waits {
         waits_for: WaitsFor,
         /// What the wait for a limit is about.
         refusals: Vec<Refusal>,
+        /// What holds back the next try of its pool or image.
+        held_by: Option<WaitsFor>,
     },
     /// It is as it should be.
     Nothing,
@@ -141,34 +148,7 @@ pub fn explain(from: Sources<'_>, node: &Node<'_>, has_command: &dyn Fn(&str) ->
         read: Some(node.marks.clone()),
         see: see(node, &next, has_command),
         next,
-    }
-}
-
-/// An agent with a name of ours whose server is gone.
-pub fn explain_agent(plan: &Plan, lone: &LoneAgent<'_>) -> Explanation {
-    let name = lone.computer.name.clone();
-    let chain = plan.chains.iter().find(|chain| chain.subject.name.as_str() == name);
-    let rule = if lone.known {
-        "an agent with a name of ours whose server is in no list is removed once it is offline and idle"
-    } else {
-        "an agent with a name of ours is left alone while its description does not name this deployment"
-    };
-    Explanation {
-        node: name.to_string(),
-        pool: None,
-        image: None,
-        wanted: false,
-        state: "an agent without a server",
-        since: None,
-        server: None,
-        agent: AgentSeen::Seen { target: Some(lone.target.clone()), computer: lone.computer.clone() },
-        machine: None,
-        marks: BTreeMap::new(),
-        read: None,
-        rule: rule.to_owned(),
-        tail: None,
-        next: chain.map_or(Next::Nothing, next_chain),
-        see: Vec::new(),
+        gaps: from.observed.lists.gaps().cloned().collect(),
     }
 }
 
@@ -302,12 +282,23 @@ fn next_of(plan: &Plan, node: &Node<'_>) -> Next {
     let wait = plan.waits.iter().find(|wait| wait.subject.name == node.name && wait.state == node.state.word());
     let Some(wait) = wait else { return Next::Nothing };
     let refusals = if wait.waits_for == WaitsFor::Limit { plan.refusals.clone() } else { Vec::new() };
-    Next::Waits { waits_for: wait.waits_for.clone(), refusals }
+    let try_due = matches!(wait.waits_for, WaitsFor::TryDue { .. });
+    Next::Waits { waits_for: wait.waits_for.clone(), refusals, held_by: own_wait(plan, node).filter(|_| try_due) }
 }
 
-fn next_chain(chain: &Chain) -> Next {
+/// Of the pool that it is in, or of the image that it builds.
+fn own_wait(plan: &Plan, node: &Node<'_>) -> Option<WaitsFor> {
+    let Subject { pool, image, name: _ } = Subject::of(node);
+    let of_pool = || plan.pools.iter().find(|line| Some(&line.name) == pool.as_ref())?.waits_for.clone();
+    let here = |line: &&ImageLine| Some(&line.name) == image.as_ref() && line.provider == node.provider;
+    let of_image = || plan.images.iter().find(here)?.waits_for.clone();
+    of_image().or_else(of_pool)
+}
+
+pub(super) fn next_chain(chain: &Chain) -> Next {
     let acts = chain.actions.iter().map(|action| action.act.kind()).collect();
-    Next::Chain { verb: chain.verb, because: chain.because.clone(), acts }
+    let words = chain.actions.iter().map(|action| words(&action.act)).collect();
+    Next::Chain { verb: chain.verb, because: chain.because.clone(), acts, words }
 }
 
 /// Two servers can have one name: a chain's actions tell which it is for.
@@ -333,6 +324,7 @@ fn see(node: &Node<'_>, next: &Next, has_command: &dyn Fn(&str) -> bool) -> Vec<
         | State::Used(_)
         | State::Resuming { .. }
         | State::MassOffline
+        | State::Unseen
         | State::Ready => &[],
     };
     let mut see: Vec<String> =

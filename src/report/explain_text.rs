@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::explain::{AgentSeen, Explanation, MachineSeen, Next, ServerSeen, Tail};
+use super::gaps::gaps_text;
 use super::printable::printable;
 use super::rule::ago;
 use super::style::{Role, Style, wrap};
@@ -19,9 +20,11 @@ pub fn text(explained: &Explanation, now: Timestamp, style: Style) -> String {
     let state = match explained.state {
         "deleting" => "being deleted",
         "orphan" => "an orphan",
+        "not seen" if explained.server.is_some() => "there, and its agent was not seen",
         state => state,
     };
-    let mut text = format!("{} is {state}{since}\n", printable(&explained.node));
+    let gaps = if explained.server.is_none() { gaps_text(&explained.gaps, style) } else { String::new() };
+    let mut text = format!("{gaps}{} is {state}{since}\n", printable(&explained.node));
     let mut row = |label: &str, lines: &[String]| {
         for (at, line) in lines.iter().enumerate() {
             push(&mut text, if at == 0 { label } else { "" }, line, style);
@@ -212,10 +215,10 @@ fn next(explained: &Explanation) -> Vec<String> {
             vec!["takes the next build that Jenkins gives it".to_owned()]
         }
         Next::Nothing => vec!["nothing is planned for it".to_owned()],
-        Next::Chain { verb, because, acts } => {
-            vec![format!("{}: {because}", by_next_run(*verb)), format!("by {}", acts.join(", "))]
+        Next::Chain { verb, because, acts: _, words } => {
+            vec![format!("{}: {because}", by_next_run(*verb)), format!("its steps: {}", words.join("; "))]
         }
-        Next::Waits { waits_for, refusals } => {
+        Next::Waits { waits_for, refusals, held_by } => {
             let failed = explained.state == "failed";
             // Of a failed node it is not its own agent: it is the mark of back-off while a newer one is tried.
             let newer = failed && *waits_for == WaitsFor::Online;
@@ -224,6 +227,10 @@ fn next(explained: &Explanation) -> Vec<String> {
             for refusal in refusals {
                 lines.push(refusal.to_string());
                 lines.push(refusal.meaning());
+            }
+            lines.extend(held_by.as_ref().map(|held_by| format!("which waits for {held_by}")));
+            if held_by.is_none() && matches!(waits_for, WaitsFor::TryDue { .. }) {
+                lines.push("the next run begins it".to_owned());
             }
             lines.extend(then(waits_for).map(str::to_owned));
             lines
@@ -257,12 +264,14 @@ fn then(waits_for: &WaitsFor) -> Option<&'static str> {
             Some("an admin's `openstack server set --state active` ends it where its host has forgotten it")
         }
         WaitsFor::StuckDeletion { .. } => Some("its host may be down: `openstack server show` and Nova's own logs tell more"),
-        WaitsFor::LaterPass => Some("looked at once more before anything goes on"),
+        WaitsFor::LaterPass => Some("nothing goes on before that: what Jenkins or Nova shows may be a moment old"),
         WaitsFor::Return { .. } => Some("then it is what it was before; else given up: used after a build, failed without one"),
         WaitsFor::Resume { .. } => Some("then its build runs on; else it is deleted as used"),
         WaitsFor::Gap(_) => Some("nothing that depends on it is done meanwhile"),
         WaitsFor::Try { .. } => Some("then this one, the mark of back-off, is deleted"),
-        WaitsFor::BackOff { .. } => Some("kept as the mark of back-off; deleted once a newer node is ready"),
+        WaitsFor::BackOff { .. } | WaitsFor::TryDue { .. } => {
+            Some("kept as the mark of back-off; deleted once a newer node is ready")
+        }
         WaitsFor::Replacement(_) => Some("then it is deleted"),
         WaitsFor::NewSnapshot { .. } => {
             Some("then it is replaced by one from it; else, should that build fail, from the snapshot before")

@@ -13,6 +13,8 @@ pub enum Found<'j, 'a> {
     Node(&'j Node<'a>),
     /// An agent with a name of ours, without a server.
     Agent(&'j LoneAgent<'a>),
+    /// In nothing that was seen. Not all was: it may be there.
+    Unseen,
 }
 
 /// So many names are given when several match.
@@ -23,13 +25,14 @@ impl Found<'_, '_> {
         match self {
             Self::Node(node) => node.name.as_str(),
             Self::Agent(lone) => &lone.computer.name,
+            Self::Unseen => "",
         }
     }
 
     fn id(&self) -> &str {
         match self {
             Self::Node(node) => node.server.id.as_str(),
-            Self::Agent(_) => "",
+            Self::Agent(_) | Self::Unseen => "",
         }
     }
 }
@@ -58,9 +61,15 @@ pub fn find<'j, 'a>(
     if !begun.is_empty() {
         return Err(several(wanted, &begun));
     }
+    if let Some(said) = other_server(wanted, desired, observed) {
+        return Err(said);
+    }
+    if observed.lists.providers.values().any(Result::is_err) {
+        return Ok(Found::Unseen);
+    }
     let nodes = servers().map(|node| node.name.as_str());
     let known: Vec<&str> = nodes.chain(joined.lone_agents.iter().map(|lone| lone.computer.name.as_str())).collect();
-    Err(other_server(wanted, desired, observed).unwrap_or_else(|| nothing(wanted, desired, observed, &known)))
+    Err(nothing(wanted, desired, &known))
 }
 
 /// Nova allows two servers of one name.
@@ -98,19 +107,13 @@ fn other_server(wanted: &str, desired: &Desired, observed: &Observed) -> Option<
     })
 }
 
-fn nothing(wanted: &str, desired: &Desired, observed: &Observed, known: &[&str]) -> String {
-    let unseen: Vec<String> =
-        observed.lists.providers.iter().filter(|(_, list)| list.is_err()).map(|(name, _)| name.to_string()).collect();
-    let unseen =
-        if unseen.is_empty() { String::new() } else { format!("; it may be in {}, which was not seen", unseen.join(", ")) };
+fn nothing(wanted: &str, desired: &Desired, known: &[&str]) -> String {
     if let Some(near) = near(wanted, known.iter().copied()) {
-        return format!("no node is called `{wanted}`: did you mean `{near}`?{unseen}");
+        return format!("no node is called `{wanted}`: did you mean `{near}`?");
     }
     if name::is_ours(&desired.controller.id, wanted) {
-        return format!(
-            "no node is called `{wanted}`; the name was given out by {}: that node is gone{unseen}",
-            desired.controller.id
-        );
+        let id = &desired.controller.id;
+        return format!("no node is called `{wanted}`; the name was given out by {id}: that node is gone");
     }
-    format!("no node is called `{wanted}`{unseen}; `poolkeeper list` shows the {} that are there", known.len())
+    format!("no node is called `{wanted}`; `poolkeeper list` shows the {} that are there", known.len())
 }

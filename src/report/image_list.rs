@@ -12,9 +12,9 @@ use super::table::{Column, left, right, table};
 use crate::desired::{Desired, units};
 use crate::names::{ImageId, ProviderName, short};
 use crate::node::Joined;
-use crate::observed::{Image, ImageMark, Observed};
-use crate::plan::Plan;
+use crate::observed::{Gap, Image, ImageMark, Observed};
 use crate::plan::snapshot::Snapshots;
+use crate::plan::{ImageLine, Plan};
 
 const COLUMNS: [Column; 7] = [
     left("snapshot"),
@@ -25,6 +25,15 @@ const COLUMNS: [Column; 7] = [
     left("base").dropped(3),
     right("nodes"),
 ];
+
+/// `--format json`: an empty list behind a gap says which it is.
+#[derive(Debug, serde::Serialize)]
+pub struct List<'r> {
+    pub gaps: &'r [Gap],
+    pub snapshots: &'r [Row],
+    /// How each image stands, in each of its providers that was seen.
+    pub images: &'r [ImageLine],
+}
 
 /// A snapshot as `--format json` gives it.
 #[derive(Debug, serde::Serialize)]

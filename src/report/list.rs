@@ -21,6 +21,13 @@ const COLUMNS: [Column; 7] = [
     left("jenkins"),
 ];
 
+/// `--format json`: an empty list behind a gap says which it is.
+#[derive(Debug, serde::Serialize)]
+pub struct List<'r> {
+    pub gaps: &'r [Gap],
+    pub nodes: &'r [Row],
+}
+
 /// A node as `--format json` gives it.
 #[derive(Debug, serde::Serialize)]
 pub struct Row {

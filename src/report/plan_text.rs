@@ -11,7 +11,7 @@ use crate::desired::units;
 use crate::names::{PoolName, Purpose};
 use crate::observed::{Account, Source};
 use crate::plan::snapshot::due::TO_BE_CREATED;
-use crate::plan::{Act, Because, Chain, CreateServer, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
+use crate::plan::{Act, Because, Chain, Counts, CreateServer, FailedBuild, Head, ImageLine, Plan, Refusal, Verb, WaitsFor};
 
 /// The whole plan; one line when there is nothing to do and nothing to say.
 pub fn plan_text(plan: &Plan, style: Style) -> String {
@@ -23,6 +23,8 @@ pub fn plan_text(plan: &Plan, style: Style) -> String {
     for refusal in &plan.refusals {
         text.push_str(&refusal_text(refusal, style));
     }
+    text.push_str(&unmet_text(plan, style));
+    text.push_str(&failed_builds(plan, style));
     text.push('\n');
     for chain in &plan.chains {
         match chain.verb {
@@ -48,15 +50,20 @@ pub fn nothing_to_do(plan: &Plan) -> String {
     let nodes: u32 = plan.pools.iter().map(|pool| pool.counts.servers()).sum();
     let counted: Vec<String> = states(plan).into_iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counted = if counted.is_empty() { String::new() } else { format!(", {}", counted.join(", ")) };
-    let now = if plan.is_quiet() { "" } else { " now" };
-    format!("{}: nothing to do{now} ({}{counted})\n", plan.head.controller, plural(nodes, "node"))
+    let nothing = match (plan.is_quiet(), plan.is_refused()) {
+        (true, _) => "nothing to do",
+        (false, false) => "nothing to do now",
+        (false, true) => "nothing can be done now",
+    };
+    format!("{}: {nothing} ({}{counted}){}\n", plan.head.controller, plural(nodes, "node"), not_seen(plan))
 }
 
 /// How many nodes of all pools are in which state; zeros left out.
 fn states(plan: &Plan) -> Vec<(&'static str, u32)> {
-    let total = |field: fn(&crate::plan::Counts) -> u32| plan.pools.iter().map(|pool| field(&pool.counts)).sum::<u32>();
+    let total = |field: fn(&Counts) -> u32| plan.pools.iter().map(|pool| field(&pool.counts)).sum::<u32>();
     let counts = [
         ("ready", total(|c| c.ready)),
+        ("not seen", total(|c| c.unseen)),
         ("busy", total(|c| c.busy)),
         ("coming", total(|c| c.coming)),
         ("used", total(|c| c.used)),
@@ -113,14 +120,47 @@ fn head(head: &Head, style: Style) -> String {
 
 /// What a limit held back, and the flag that lifts it.
 pub fn refusal_text(refusal: &Refusal, style: Style) -> String {
-    const LEAD: usize = "refused: ".len();
+    led("refused: ", &refusal.to_string(), &refusal.meaning(), style)
+}
+
+/// What the desired state asks for, and cannot be: for a person to mend, here or there.
+pub fn unmet_text(plan: &Plan, style: Style) -> String {
+    const MEANING: &str = "nothing goes on for it until a person mends that";
+    plan.unmet().iter().map(|unmet| led("unmet:   ", &printable(&unmet.to_string()), MEANING, style)).collect()
+}
+
+/// Snapshots whose last build failed, and when it is tried again.
+pub fn failed_builds(plan: &Plan, style: Style) -> String {
+    let failed = plan.images.iter().filter_map(|image| Some((image, image.failed.as_ref()?)));
+    let text = failed.map(|(image, failed)| {
+        let FailedBuild { builder: _, at: _, ago, attempt, why, again } = failed;
+        let what = format!(
+            "the build of {} in {}, {} ago (try {attempt}): {}",
+            image.name,
+            image.provider,
+            units::short(*ago),
+            printable(why)
+        );
+        let next = match (&image.builder, &image.waits_for) {
+            (Some(builder), _) => format!("tried again: {builder} is {}", image.state.unwrap_or_default()),
+            (None, Some(WaitsFor::BackOff { .. })) => format!("tried again from {} UTC on", again.strftime("%H:%M")),
+            (None, Some(_)) => format!("the next try waits for {}", image_waits(image).unwrap_or_default()),
+            (None, None) => "tried again when a build is due".to_owned(),
+        };
+        led("failed:  ", &what, &format!("{next}; the output: poolkeeper image log {}", image.name), style)
+    });
+    text.collect()
+}
+
+fn led(word: &str, what: &str, meaning: &str, style: Style) -> String {
+    let lead = word.len();
     let mut text = String::new();
-    for (at, line) in wrap(&refusal.to_string(), style.width, LEAD, LEAD).into_iter().enumerate() {
-        let lead = if at == 0 { style.paint(Role::Error, "refused: ") } else { " ".repeat(LEAD) };
-        let _ = writeln!(text, "{lead}{line}");
+    for (at, line) in wrap(what, style.width, lead, lead).into_iter().enumerate() {
+        let start = if at == 0 { style.paint(Role::Error, word) } else { " ".repeat(lead) };
+        let _ = writeln!(text, "{start}{line}");
     }
-    for line in wrap(&refusal.meaning(), style.width, LEAD, LEAD) {
-        let _ = writeln!(text, "{}{line}", " ".repeat(LEAD));
+    for line in wrap(meaning, style.width, lead, lead) {
+        let _ = writeln!(text, "{}{line}", " ".repeat(lead));
     }
     text
 }
@@ -193,9 +233,10 @@ fn create_text(create: &CreateServer, because: &Because, count: usize, style: St
     text
 }
 
-const POOL_COLUMNS: [Column; 9] = [
+const POOL_COLUMNS: [Column; 10] = [
     left("pool"),
     right("ready"),
+    right("not seen"),
     right("busy"),
     right("coming"),
     right("used"),
@@ -205,22 +246,29 @@ const POOL_COLUMNS: [Column; 9] = [
     left("waits for"),
 ];
 
-/// The counts of every pool, and what it waits for.
+/// The counts of every pool, and what it waits for. What is behind a gap has a column only where there is such.
 pub(super) fn pools(plan: &Plan, style: Style) -> String {
+    let all_seen = plan.pools.iter().all(|pool| pool.counts.unseen == 0);
+    let shown = |at: usize| at != UNSEEN || !all_seen;
     let rows: Vec<Vec<String>> = plan
         .pools
         .iter()
         .map(|pool| {
             let counts = &pool.counts;
-            let numbers = [counts.ready, counts.busy, counts.coming, counts.used, counts.held, counts.failed, counts.want];
+            let Counts { ready, unseen, busy, coming, used, held, failed, want, .. } = counts;
             let mut row = vec![pool.name.to_string()];
-            row.extend(numbers.map(|number| number.to_string()));
+            row.extend([ready, unseen, busy, coming, used, held, failed, want].map(u32::to_string));
             row.push(pool_waits(plan, &pool.name, pool.waits_for.as_ref()));
-            row
+            row.into_iter().enumerate().filter(|(at, _)| shown(*at)).map(|(_, cell)| cell).collect()
         })
         .collect();
-    table(&POOL_COLUMNS, &rows, style)
+    let columns: Vec<Column> =
+        POOL_COLUMNS.into_iter().enumerate().filter(|(at, _)| shown(*at)).map(|(_, column)| column).collect();
+    table(&columns, &rows, style)
 }
+
+/// Among `POOL_COLUMNS`.
+const UNSEEN: usize = 2;
 
 const IMAGE_COLUMNS: [Column; 6] =
     [left("image"), left("provider"), left("snapshot"), right("age").dropped(1), left("builder").dropped(2), left("waits for")];
@@ -281,11 +329,12 @@ fn pool_waits(plan: &Plan, pool: &PoolName, own: Option<&WaitsFor>) -> String {
     texts.join(", ")
 }
 
-/// Providers and targets behind a gap.
-fn services(plan: &Plan) -> BTreeSet<&Source> {
+/// Providers and targets behind a gap: what was counted is without them.
+fn not_seen(plan: &Plan) -> String {
     let services =
         plan.gaps.iter().map(|gap| &gap.source).filter(|source| matches!(source, Source::Provider(_) | Source::Target(_)));
-    services.collect::<BTreeSet<_>>()
+    let unseen: Vec<String> = services.collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect();
+    if unseen.is_empty() { String::new() } else { format!("; not seen: {}", unseen.join(", ")) }
 }
 
 /// What would be done and what is kept, in one sentence.
@@ -296,11 +345,12 @@ pub(super) fn sum(plan: &Plan, style: Style) -> String {
         [(of(Verb::Create), "to create"), (deletions, "to delete"), (of(Verb::Boot), "to boot on"), (of(Verb::Mark), "to note")];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let mut text = if parts.is_empty() { "Nothing to do now".to_owned() } else { parts.join(", ") };
-    let unseen: Vec<String> = services(plan).iter().map(ToString::to_string).collect();
-    if !unseen.is_empty() {
-        let _ = write!(text, "; not seen: {}", unseen.join(", "));
-    }
+    let mut text = match (parts.is_empty(), plan.is_refused()) {
+        (true, false) => "Nothing to do now".to_owned(),
+        (true, true) => "Nothing can be done now".to_owned(),
+        (false, _) => parts.join(", "),
+    };
+    text += &not_seen(plan);
     let kept: Vec<String> = states(plan)
         .into_iter()
         .filter(|(state, _)| matches!(*state, "held" | "failed" | "busy"))

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan_text::{plural, refusal_text};
+use super::plan_text::{plural, refusal_text, unmet_text};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use crate::desired::units;
@@ -112,7 +112,7 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
             let said = printable(said);
             format!("{} {name}: {kind}: {said}\n  ({tried})\n{hint}", style.paint(Role::Error, "failed"))
         }
-        Outcome::Stale(stale) => format!("skip   {name}: {kind}: {stale}; looked at again in the next pass\n"),
+        Outcome::Stale(stale) => format!("skip   {name}: {kind}: {stale}; looked at again\n"),
         Outcome::Unread(gap) => format!("skip   {name}: {kind}: {}\n", printable(&gap.to_string())),
         Outcome::NotReached => format!("left   {name}: {kind}: not begun; the next run goes on\n"),
         Outcome::Broken(text) => {
@@ -126,7 +126,8 @@ fn not_done(chain: &Chain, step: &Step, style: Style) -> String {
 /// and what pools and nodes wait for. A node that waits for the same as its pool needs no line of its own.
 pub fn waits_lines(plan: &Plan, style: Style) -> String {
     let mut text: String = plan.refusals.iter().map(|refusal| refusal_text(refusal, style)).collect();
-    let told = |waits: &WaitsFor| !waits.is_quiet() && !waits.is_under_way();
+    text += &unmet_text(plan, style);
+    let told = |waits: &WaitsFor| !waits.is_quiet() && !waits.is_under_way() && waits.lacks().is_none();
     let mut of_pool: BTreeMap<&PoolName, &WaitsFor> = BTreeMap::new();
     for pool in &plan.pools {
         if let Some(waits) = pool.waits_for.as_ref().filter(|waits| told(waits)) {
@@ -191,7 +192,7 @@ pub fn done_line(summary: &Summary, calls: u64, took: SignedDuration) -> String 
     parts.push(plural(u32::try_from(calls).unwrap_or(u32::MAX), "call"));
     parts.push(seconds(took));
     let then = match ended {
-        Some(Ended::Deadline) => "; deadline, the next run goes on",
+        Some(Ended::Deadline) => "; its deadline passed, the next run takes up what is left",
         Some(Ended::Once) => "; the next run goes on",
         Some(Ended::Signal) => "; stopped by a signal, the next run goes on",
         Some(Ended::Declined | Ended::Converged) | None => "",

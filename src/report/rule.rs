@@ -45,7 +45,11 @@ pub fn rule_of(state: &State) -> String {
         State::MassOffline => {
             "more agents of its target are missing at one time than mass-offline allows: none is judged for it".to_owned()
         }
-        State::Ready => "a node whose agent is online and idle is ready; behind a gap its marks say so".to_owned(),
+        State::Unseen => {
+            "a node that was online once, and whose agent is behind a gap, is not seen: it counts as ready, and is left alone"
+                .to_owned()
+        }
+        State::Ready => "a node whose agent is online and idle is ready".to_owned(),
         State::Snapshot(stage) => builder(stage).to_owned(),
     }
 }
@@ -143,6 +147,7 @@ pub fn since_of(desired: &Desired, node: &Node<'_>) -> Option<Timestamp> {
         | State::ToRegister
         | State::Orphan
         | State::Snapshot(Stage::Passed)
+        | State::Unseen
         | State::Ready => None,
         State::Snapshot(Stage::TurningOff | Stage::Off) => marks.built,
         State::Snapshot(Stage::Saving | Stage::Saved(_) | Stage::Sealed(_)) => {

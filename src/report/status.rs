@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::gaps::gaps_text;
-use super::plan_text::{images, plural, pools, refusal_text, sum, title};
+use super::plan_text::{failed_builds, images, plural, pools, refusal_text, sum, title, unmet_text};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
 use super::table::{Column, left, right, table};
@@ -39,6 +39,7 @@ pub struct Status {
 #[derive(Debug, serde::Serialize)]
 pub struct ProviderStatus {
     pub name: ProviderName,
+    pub seen: bool,
     /// None behind a gap.
     pub account: Option<Account>,
     /// Servers of ours.
@@ -137,6 +138,7 @@ fn provider_status(
     let load = loads.get(&provider.name).copied().unwrap_or_default();
     ProviderStatus {
         name: provider.name.clone(),
+        seen: list.is_some(),
         account: list.map(|list| list.account.clone()),
         servers: load.servers,
         max_servers: provider.max_servers,
@@ -171,6 +173,8 @@ pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> Strin
     for refusal in &status.refusals {
         text.push_str(&refusal_text(refusal, style));
     }
+    text.push_str(&unmet_text(plan, style));
+    text.push_str(&failed_builds(plan, style));
     if let Some(reason) = &status.paused {
         let _ = writeln!(text, "{} {}", style.paint(Role::Warning, "paused:"), printable(reason));
     }

@@ -55,8 +55,8 @@ impl Scene<'_> {
         let desired = desired_state(self.lab, "faults", "8s", &pools)?;
         let before = self.ids_ever()?;
         self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&[
-            "waits  e2e-flavor: a flavor `no.such`",
-            "waits  e2e-image: an ACTIVE image `no-such`",
+            "e2e-flavor (0 of 1 ready or coming): there is no flavor `no.such`",
+            "e2e-image (0 of 1 ready or coming): there is no ACTIVE image `no-such`",
             "waits  e2e-host: back-off until",
             "(ERROR: No valid host was found. There are not enough hosts available., try ",
             "failed: no SSH within 8s",

@@ -240,8 +240,9 @@ fn what_one_cannot_be_made_of_is_said() {
     scene.desired.controller.providers.get_mut(PROVIDER).expect("one").floating_ip_network = Some("pubic".to_owned());
     scene.timer();
     let near = Some("public".to_owned());
+    let names = vec!["ci-net".to_owned(), "public".to_owned()];
     let waits = |plan: &Plan| plan.waits.iter().map(|wait| wait.waits_for.clone()).collect::<Vec<_>>();
-    assert_eq!(waits(&scene.plan()), vec![WaitsFor::NoNetwork { name: "pubic".into(), near }; 2]);
+    assert_eq!(waits(&scene.plan()), vec![WaitsFor::NoNetwork { name: "pubic".into(), near, names }; 2]);
 
     let scene = self::scene();
     for _ in 0..2 {

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
+use poolkeeper::desired::FlavorChoice;
 use poolkeeper::execute::ChainResult;
 use poolkeeper::names::{NodeName, ProviderName, ServerId};
 use poolkeeper::observed::{Computer, Fresh, Mark, Observed, Server, ServerStatus, Source};
@@ -80,6 +81,19 @@ fn behind_an_unseen_jenkins_a_stopped_node_is_no_need() {
     assert!(scene.plan().waits.iter().all(|wait| matches!(wait.waits_for, WaitsFor::Gap(_))), "{:?}", scene.plan().waits);
 }
 
+/// It counts as ready, and nobody calls it so.
+#[test]
+fn behind_an_unseen_jenkins_a_joined_node_is_not_seen_and_no_need() {
+    let scene = filled(2);
+    scene.world.begin_outage(Source::Target(Scene::target()), "HTTP 503");
+    let plan = scene.plan();
+    let counts = plan.pools[0].counts;
+    assert_eq!((counts.ready, counts.unseen, counts.have(), plan.healthy), (0, 2, 2, 2));
+    assert_eq!(scene.timer().created, 0);
+    assert!(plan.waits.iter().all(|wait| wait.state == "not seen" && matches!(wait.waits_for, WaitsFor::Gap(_))));
+    assert_eq!(plan.waits.len(), 2);
+}
+
 #[test]
 fn a_run_launches_no_more_than_max_launches_per_run() {
     let mut scene = Scene::new(Generation::J2_462);
@@ -88,6 +102,21 @@ fn a_run_launches_no_more_than_max_launches_per_run() {
     assert_eq!(scene.timer().created, 1);
     scene.converge();
     scene.assert_settled();
+}
+
+#[test]
+fn a_short_pool_without_room_or_without_its_flavor_is_refused() {
+    let mut scene = filled(2);
+    assert!(!scene.plan().is_refused());
+    (scene.pool().min_ready, scene.pool().max_servers) = (3, 2);
+    let full = scene.plan();
+    assert!(full.is_empty() && full.is_refused() && full.unmet().is_empty(), "{:?}", full.pools);
+    scene.pool().max_servers = 4;
+    scene.pool().flavor = FlavorChoice::Name("m1.smal".into());
+    let unmet = scene.plan();
+    let said: Vec<String> = unmet.unmet().iter().map(ToString::to_string).collect();
+    assert!(unmet.is_refused(), "{:?}", unmet.pools);
+    assert_eq!(said, ["ci-jessie (2 of 3 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
 }
 
 #[test]

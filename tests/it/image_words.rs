@@ -3,11 +3,16 @@
 use std::fs;
 
 use poolkeeper::observed::Image;
+use poolkeeper::plan::WaitsFor;
 use poolkeeper::report::plan_text::plan_text;
 use poolkeeper::report::style::Style;
+use poolkeeper::sandbox::Fate;
 
 use crate::images::{IMAGE, change_image, images, scene};
+use crate::images_fail::{of_image, setup_fails};
+use crate::scene::{PROVIDER, Scene};
 use crate::served::{Served, Shape};
+use crate::status::status_of;
 
 fn served() -> Served {
     Served::new(Shape { providers: 1, targets: 1, pools: 1, min_ready: 1 }).with_snapshot()
@@ -65,4 +70,39 @@ fn of_an_image_whose_file_is_gone_it_is_said_what_deletes_its_snapshots() {
     assert!(said.contains("nothing builds snapshot in cloud-0 any more") && said.contains("image delete --now"), "{said}");
     served.done(&["image", "delete", "--now", &name], "at once");
     assert_eq!(snapshots(&served), []);
+}
+
+/// In the plan and in status: which, when, why, and what comes next.
+#[test]
+fn a_build_that_failed_is_told() {
+    let mut scene = scene();
+    scene.world.image_fate(&of_image(), setup_fails());
+    scene.timer();
+    let told = |scene: &Scene| {
+        let text = plan_text(&scene.plan(), Style::plain());
+        let (_, from) = text.split_once("failed:  ").unwrap_or_else(|| panic!("{text}"));
+        let lines: Vec<&str> = from.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        assert!(status_of(scene).contains(from.split("\n\n").next().expect("the line")), "status says it too");
+        lines.join(" ")
+    };
+    let why = "(try 1): setup script exited 100: Get:1 jessie / E: no space left / E: giving up";
+    let log = format!("the output: poolkeeper image log {IMAGE}");
+    let first = told(&scene);
+    let until = scene.plan().images[0].failed.clone().expect("it failed").again.strftime("%H:%M").to_string();
+    assert!(first.starts_with(&format!("the build of {IMAGE} in {PROVIDER}, ")) && first.contains(why), "{first}");
+    assert!(first.ends_with(&format!("tried again from {until} UTC on; {log}")), "{first}");
+    scene.world.tick(3600);
+    scene.desired.controller.paused = Some("moving house".to_owned());
+    let paused = told(&scene);
+    assert!(paused.ends_with(&format!("the next try waits for a person: paused: moving house; {log}")), "{paused}");
+    let waits = scene.plan().waits;
+    assert!(matches!(waits[0].waits_for, WaitsFor::TryDue { attempt: 1, .. }), "{waits:?}");
+    scene.desired.controller.paused = None;
+    assert!(told(&scene).contains(" tried again: snapshot-ci-jessie-"), "{}", told(&scene));
+    scene.world.image_fate(&of_image(), Fate::default());
+    scene.converge();
+    let plans = scene.plans.lock().expect("plans").clone();
+    let good: Vec<_> = plans.iter().filter(|plan| plan.images[0].current.is_some()).collect();
+    assert!(!good.is_empty() && good.iter().all(|plan| plan.images[0].failed.is_none()), "over once a later one is good");
+    scene.assert_settled();
 }

@@ -178,7 +178,7 @@ fn a_task_of_novas_that_never_ends_is_told_to_a_person() {
     let id = scene.servers()[0].id.clone();
     scene.world.change_server(&id, |server| server.task = Some("image_uploading".to_owned()));
     let said = |scene: &Scene| plan_text(&scene.plan(), Style { width: 300, ..Style::plain() });
-    assert!(said(&scene).contains(" a look in a later pass\n"), "{}", said(&scene));
+    assert!(said(&scene).contains(" a second look at it, some seconds later\n"), "{}", said(&scene));
     scene.world.tick(11 * 60);
     let words = " a person: Nova is at its task image_uploading since more than 10m\n";
     assert!(said(&scene).contains(words), "{}", said(&scene));
@@ -228,15 +228,15 @@ fn each_thing_that_can_be_wrong_with_a_build_has_a_line_of_its_own() {
     let of_the_base: [(Wrong, &str); 4] = [
         (
             |scene, base| change_image(scene, base, |image| image.name = "ci-old".into()),
-            "  an ACTIVE image `image-ci-jessie` (the last one is called `ci-old` now)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one is called `ci-old` now)\n",
         ),
         (
             |scene, base| scene.world.with(|state| state.delete_image(&PROVIDER.into(), base)).expect("deleted"),
-            "  an ACTIVE image `image-ci-jessie` (the last one was deleted)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one was deleted)\n",
         ),
         (
             |scene, base| change_image(scene, base, |image| image.status = "deactivated".into()),
-            "  an ACTIVE image `image-ci-jessie` (the last one is deactivated)\n",
+            "  a person: there is no ACTIVE image `image-ci-jessie` (the last one is deactivated)\n",
         ),
         (
             |scene, _| {

@@ -30,7 +30,10 @@ fn nothing_waits_when_all_is_well() {
 fn a_pool_says_what_it_lacks() {
     let mut scene = Scene::new(Generation::J2_462);
     scene.pool().flavor = FlavorChoice::Name("no.such".into());
-    assert_eq!(left_waiting(&scene), "waits  ci-jessie: a flavor `no.such`\n");
+    assert_eq!(
+        left_waiting(&scene),
+        "unmet:   ci-jessie (0 of 2 ready or coming): there is no flavor `no.such`; the\n         project has m1.medium, m1.small\n         nothing goes on for it until a person mends that\n"
+    );
 }
 
 #[test]

@@ -105,6 +105,21 @@ fn a_run_that_gets_no_second_pass_still_says_what_it_did() {
     assert!(summary.last.as_ref().is_some_and(|plan: &Plan| !plan.pools.is_empty()));
 }
 
+/// Lists that took longer than the deadline: nothing was begun, and that is not "nothing can be done".
+#[test]
+fn a_deadline_that_passes_before_anything_is_begun_is_told() {
+    let scene = Scene::new(Generation::J2_462);
+    let summary = scene.run_with(&Options { deadline: Some(SignedDuration::ZERO), ..Options::default() });
+    assert_eq!((summary.created, summary.left, summary.ended), (0, 2, Some(Ended::Deadline)));
+    let said = scene.said.lock().expect("words").clone();
+    assert_eq!(said.lines().filter(|line| line.starts_with("left   ci-jessie-")).count(), 2, "{said}");
+    assert!(done_line(&summary, 3, SignedDuration::from_secs(2)).ends_with(
+        "0 created, 0 deleted, 2 left, 1 pass, 3 calls, 2.0s; its deadline passed, the next run takes up what is left\n"
+    ));
+    scene.converge();
+    scene.assert_settled();
+}
+
 #[test]
 fn a_gap_fails_nothing() {
     let mut scene = Scene::new(Generation::J2_462);

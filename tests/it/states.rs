@@ -168,9 +168,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("", "unregistered agent=online", "ready"),
     ("", "joined agent=online mass", "ready"),
     // Behind a target that is a gap its marks tell.
-    ("", "agent=gap joined", "ready"),
-    ("", "agent=gap joined lost=11m", "ready"),
-    ("", "agent=gap joined busy", "ready"),
+    ("", "agent=gap joined", "not seen"),
+    ("", "agent=gap joined lost=11m", "not seen"),
+    ("", "agent=gap joined busy", "not seen"),
     ("", "agent=gap joined used", "used: build"),
     ("", "agent=gap joining=30m", "joining"),
     ("", "agent=gap joining=30m used", "used: build"),

@@ -19,6 +19,10 @@ fn status(scene: &Scene, format: Format) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
+pub(crate) fn status_of(scene: &Scene) -> String {
+    status(scene, Format::Text)
+}
+
 #[track_caller]
 fn same(text: &str, expected: &str) {
     assert_eq!(text, expected.trim_start_matches('\n'), "\n{text}");
@@ -73,7 +77,7 @@ pool      ready busy coming used held failed want waits for
 ci-jessie     1    0      1    0    1      1    3 room in the pool
                                                   (max-servers: 4)
 
-Nothing to do now. Kept: 1 held, 1 failed (poolkeeper explain NODE)
+Nothing can be done now. Kept: 1 held, 1 failed (poolkeeper explain NODE)
 ",
     );
 }
@@ -99,10 +103,14 @@ eqiad: foreign, never touched: debug-trusty (m1.small, 5m)
 target      version  online busy offline
 contint1001 not seen      -    -       -
 
-pool      ready busy coming used held failed want waits for
-ci-jessie     2    0      1    0    0      1    3 SSH, the next try, under way
-                                                  (try 1: no SSH within 5m
-                                                  (connection refused))
+pool      ready not seen busy coming used held failed want waits for
+ci-jessie     0        2    0      1    0    0      1    3 SSH, contint1001 to
+                                                           be seen again (2),
+                                                           the next try, under
+                                                           way (try 1: no SSH
+                                                           within 5m
+                                                           (connection
+                                                           refused))
 
 Nothing to do now; not seen: contint1001. Kept: 1 failed (poolkeeper explain
 NODE)

@@ -11,7 +11,7 @@ use crate::node::join;
 use crate::observed::Observed;
 use crate::plan::plan;
 use crate::report::gaps::gaps_text;
-use crate::report::image_list::{rows, text};
+use crate::report::image_list::{List, rows, text};
 use crate::settings::{Settings, now};
 use crate::world::World as _;
 
@@ -23,9 +23,10 @@ pub fn list(format: Format, settings: &Settings, at: At<'_>, out: &mut dyn Write
     let joined = join(at.desired, &observed, when);
     let plan = plan(at.desired, &observed, when);
     let rows = rows(at.desired, &observed, &joined, when);
+    let list = List { gaps: &gaps, snapshots: &rows, images: &plan.images };
     match format {
         Format::Text => out.write_all(text(&rows, &plan, settings.style).as_bytes()),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?),
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&list)?),
     }
     .context("cannot write the result")?;
     Ok(exit::DONE)

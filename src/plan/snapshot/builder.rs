@@ -85,6 +85,7 @@ impl Builders<'_> {
             | State::Resuming { .. }
             | State::Lost { .. }
             | State::MassOffline
+            | State::Unseen
             | State::Ready => Err(WaitsFor::Person("it carries our mark, and no image that can be read".to_owned())),
         }
     }

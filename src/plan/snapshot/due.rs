@@ -12,11 +12,11 @@ use crate::desired::{Desired, Pool, Provider, ScriptDir, SnapshotImage};
 use crate::names::{ImageId, ImageName, NodeName, PoolName, ProviderName, Purpose};
 use crate::node::{Joined, KeptWhy, Node, State};
 use crate::observed::{Answer, Ask, Image, ImageMark, Mark, Observed};
-use crate::plan::backoff::{BackOffs, next_attempt};
+use crate::plan::backoff::{BackOff, BackOffs, next_attempt};
 use crate::plan::launch::create_chain;
 use crate::plan::room::{Made, Room};
 use crate::plan::spec::Inputs;
-use crate::plan::{Because, Chain, ImageLine, WaitsFor};
+use crate::plan::{Because, Chain, FailedBuild, ImageLine, WaitsFor};
 
 /// Why a snapshot is built. In the order in which builds that wait for one place come.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -290,7 +290,8 @@ pub fn builds(room: &mut Room<'_>, looks: &[Look<'_>], back_offs: &BackOffs, poo
             }
         }
     }
-    let lines = looks.iter().map(|look| line(look, &mut waits, &chains, pools, room.now)).collect();
+    let seen = Seen { chains: &chains, pools, back_offs, now: room.now };
+    let lines = looks.iter().map(|look| line(look, &mut waits, seen)).collect();
     Builds { chains, lines }
 }
 
@@ -319,12 +320,18 @@ fn slot(room: &mut Room<'_>, look: &Look<'_>, want: &Want<'_>, back_offs: &BackO
     Ok(create_chain(create, Because::Build(want.due.clone())))
 }
 
+#[derive(Clone, Copy)]
+struct Seen<'s> {
+    chains: &'s [Chain],
+    pools: &'s BTreeMap<PoolName, Pool>,
+    back_offs: &'s BackOffs,
+    now: Timestamp,
+}
+
 fn line<'l>(
     look: &'l Look<'_>,
     waits: &mut BTreeMap<(&'l ImageName, &'l ProviderName), WaitsFor>,
-    chains: &[Chain],
-    pools: &BTreeMap<PoolName, Pool>,
-    now: Timestamp,
+    Seen { chains, pools, back_offs, now }: Seen<'_>,
 ) -> ImageLine {
     let (image, provider) = (&look.image.name, &look.provider.name);
     let own = if let Err(waits) = &look.want { waits.clone() } else { None };
@@ -341,8 +348,15 @@ fn line<'l>(
         builder: builder.map(|(name, _)| name),
         due: look.want.as_ref().ok().map(|want| want.due.clone()),
         waits_for: waits.remove(&(image, provider)).or(own),
+        failed: back_offs.get(&(Purpose::Image(image.clone()), provider.clone(), None)).and_then(|it| failed(it, now)),
         pools: used_by(image, pools),
     }
+}
+
+fn failed(back_off: &BackOff, now: Timestamp) -> Option<FailedBuild> {
+    let BackOff { kept: _, name, attempt, began, until, why, trying: _, over } = back_off;
+    let (builder, why) = (name.clone(), why.clone());
+    (!over).then(|| FailedBuild { builder, at: *began, ago: since(*began, now), attempt: *attempt, why, again: *until })
 }
 
 fn used_by(image: &ImageName, pools: &BTreeMap<PoolName, Pool>) -> Vec<PoolName> {

@@ -4,6 +4,7 @@ use std::fs;
 
 use poolkeeper::exit;
 use poolkeeper::lock::try_lock;
+use poolkeeper::sandbox::{BuildFate, Fate};
 
 use super::place::Place;
 use super::transcript::Transcript;
@@ -83,9 +84,42 @@ fn a_limit_refuses() {
     fs::rename(place.path(POOL), place.path("desired-state/pools/renamed.yaml")).expect("renamed");
     place.edit("desired-state/pools/renamed.yaml", "min-ready: 2", "min-ready: 0");
     expect(&mut transcript, "said in the plan", &place, &["plan"], exit::DONE);
+    expect(&mut transcript, "to a script, too", &place, &["plan", "--exit-code"], exit::REFUSED);
     expect(&mut transcript, "and not done", &place, &["apply", "--yes", "--deadline", "1s"], exit::REFUSED);
     let servers = place.stage.world.servers(&"sandbox".into());
     assert_eq!(servers.len(), 2);
+    transcript.check();
+}
+
+/// A pool below its min-ready of which nothing is launched is not "nothing to do".
+#[test]
+fn what_cannot_be_met() {
+    let mut transcript = Transcript::new("codes-unmet");
+    let full = Place::filled();
+    full.edit(POOL, "min-ready: 2", "min-ready: 4");
+    full.edit(CONTROLLER, "max-servers: 6", "max-servers: 2");
+    expect(&mut transcript, "a full provider", &full, &["plan", "--exit-code"], exit::REFUSED);
+    expect(&mut transcript, "a full provider", &full, &["apply", "--yes"], exit::REFUSED);
+
+    let place = Place::empty();
+    let wrong = [
+        ("a flavor nearly there", POOL, "flavor: m1.small", "flavor: m1.smal"),
+        ("a flavor of another cloud", POOL, "flavor: m1.small", "flavor: standard"),
+        ("an image that is not there", POOL, "{glance: debian-12}", "{glance: debian-99}"),
+        ("a network that is not there", CONTROLLER, "networks: [ci-net]", "networks: [private]"),
+    ];
+    for (what, file, from, to) in wrong {
+        let right = fs::read_to_string(place.path(file)).expect("a file");
+        place.edit(file, from, to);
+        expect(&mut transcript, what, &place, &["plan", "--exit-code"], exit::REFUSED);
+        if what.contains("nearly") {
+            expect(&mut transcript, what, &place, &["status"], exit::DONE);
+            expect(&mut transcript, what, &place, &["apply", "--yes"], exit::REFUSED);
+        }
+        place.write(file, &right);
+    }
+    expect(&mut transcript, "mended", &place, &["plan", "--exit-code"], exit::CHANGES_PENDING);
+    assert_eq!(place.stage.world.with(|state| state.log.iter().filter(|change| change.kind == "create-server").count()), 0);
     transcript.check();
 }
 
@@ -100,6 +134,17 @@ fn the_lock_is_held() {
     drop(lock);
     expect(&mut transcript, "free again", &place, &["apply", "--yes"], exit::DONE);
     transcript.check();
+}
+
+/// Also where there is nothing to begin, and a node is on its way.
+#[test]
+fn a_passed_deadline_is_said() {
+    let place = Place::since(jiff::SignedDuration::from_mins(3));
+    place.stage.world.next_fate(Fate { build: BuildFate::Stuck, ..Fate::default() });
+    place.passes(Some(jiff::SignedDuration::from_mins(1)));
+    let said = place.run(&["apply", "--yes", "--deadline", "0s"]);
+    let end = "; its deadline passed, the next run takes up what is left\n";
+    assert!(said.code == Some(0) && said.stdout.ends_with(end) && said.stdout.contains("1 under way"), "{said:?}");
 }
 
 #[test]

@@ -101,6 +101,24 @@ fn variables() -> BTreeSet<String> {
     names
 }
 
+/// Each word that `State::word` gives, once.
+#[test]
+fn the_page_has_each_state() {
+    let source = include_str!("../../../src/node/words.rs");
+    let words = source.lines().filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\","));
+    let words: BTreeSet<&str> = words.collect();
+    let rows = table("Node states");
+    let written: BTreeSet<&str> = rows.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!((written, rows.len()), (words.clone(), words.len()));
+    assert!(words.contains("not seen") && words.contains("turning off"), "{words:?}");
+    let columns = ["ready", "not seen", "busy", "coming", "used", "held", "failed", "deleting", "-"];
+    for (word, rest) in &rows {
+        let cells: Vec<&str> = rest.split(" | ").collect();
+        let counts = cells.last().copied().unwrap_or_default().split(';').next().unwrap_or_default();
+        assert!(cells.len() == 3 && columns.contains(&counts), "{word}: {rest}");
+    }
+}
+
 #[test]
 fn the_page_has_each_variable() {
     let written: BTreeSet<String> = table("Environment variables").into_iter().map(|(name, _)| name).collect();

@@ -63,16 +63,56 @@ fn a_list_of_long_names_fits_a_screen_and_is_whole_elsewhere() {
     assert_eq!(whole.lines().count(), 3, "{whole}");
 }
 
+fn first_name(place: &Place) -> String {
+    let agents = place.stage.world.agents(&place.stage.target);
+    agents.first().map(|agent| agent.name.to_string()).expect("an agent")
+}
+
 /// A cloud that does not answer is no empty one.
 #[test]
 fn what_was_not_seen_is_not_called_empty() {
     let place = Place::filled();
     place.answer("POST /os/sandbox/identity", 503, "text/plain", "busy");
     let mut transcript = Transcript::new("not-seen");
-    for arguments in [&["list"][..], &["image", "list"], &["status"], &["list", "--format", "json"]] {
+    let first = first_name(&place);
+    for arguments in [&["list"][..], &["image", "list"], &["status"], &["explain", &first]] {
         let said = transcript.run("Keystone is away", &place, arguments);
         assert_eq!(said.code, Some(0), "a gap that is said");
     }
+    let apply = place.run(&["apply", "--yes"]);
+    let end = "demo: nothing to do now (0 nodes); not seen: sandbox\n";
+    assert!(apply.code == Some(0) && apply.stdout.ends_with(end), "{}", apply.stdout);
+    for arguments in [&["list", "--format", "json"][..], &["image", "list", "--format", "json"]] {
+        let list = json(&place.run(arguments));
+        assert_eq!(list["gaps"][0]["source"], serde_json::json!({ "provider": "sandbox" }), "{list}");
+    }
+    let status = json(&place.run(&["status", "--format", "json"]));
+    assert_eq!(status["providers"][0]["seen"], false);
+    let node = json(&place.run(&["explain", &first, "--format", "json"]));
+    assert_eq!((&node["state"], &node["gaps"][0]["answered"]), (&"not seen".into(), &"busy (HTTP 503)".into()));
+    transcript.check();
+}
+
+/// A controller that does not answer tells of no agent whether it is there.
+#[test]
+fn behind_an_unseen_jenkins_nobody_is_called_ready() {
+    let place = Place::filled();
+    place.answer("/jenkins/", 503, "text/html", "<html>starting</html>");
+    let mut transcript = Transcript::new("jenkins-not-seen");
+    let first = first_name(&place);
+    for arguments in [&["plan"][..], &["list"], &["status"], &["explain", &first], &["-v", "plan"]] {
+        let said = transcript.run("Jenkins starts", &place, arguments);
+        assert_eq!(said.code, Some(0), "a gap that is said");
+        assert!(said.stdout.lines().all(|line| line.chars().count() <= 80), "{}", said.stdout);
+        assert!(!said.stdout.contains(" is ready") && !said.stdout.contains("2 ready"), "{}", said.stdout);
+    }
+    let apply = transcript.run("Jenkins starts", &place, &["apply", "--yes"]);
+    assert!(apply.stdout.ends_with("nothing to do now (2 nodes, 2 not seen); not seen: ci\n"), "{}", apply.stdout);
+    let list = json(&place.run(&["list", "--format", "json"]));
+    assert_eq!(list["nodes"].as_array().expect("nodes").iter().filter(|node| node["state"] == "not seen").count(), 2);
+    let plan = json(&place.run(&["plan", "--format", "json"]));
+    let counts = &plan["pools"][0]["counts"];
+    assert_eq!((&counts["ready"], &counts["unseen"], &plan["chains"]), (&0.into(), &2.into(), &serde_json::json!([])));
     transcript.check();
 }
 
@@ -87,7 +127,7 @@ fn programs_read_json() {
     let verbs: Vec<&Value> = plan["chains"].as_array().expect("chains").iter().map(|chain| &chain["verb"]).collect();
     assert_eq!(verbs, ["retire", "create"]);
     let rows = json(&place.run(&["list", "--format", "json"]));
-    let states: Vec<&Value> = rows.as_array().expect("rows").iter().map(|row| &row["state"]).collect();
+    let states: Vec<&Value> = rows["nodes"].as_array().expect("rows").iter().map(|row| &row["state"]).collect();
     assert_eq!(states, ["used", "ready"]);
     let observed = json(&place.run(&["observe"]));
     let servers = observed.pointer("/lists/providers/sandbox/Ok/servers").and_then(Value::as_array);

@@ -1,8 +1,10 @@
 //! Machines on their way up, and those that failed on it.
 
+use poolkeeper::cli::Format;
 use poolkeeper::sandbox::{AgentFate, BuildFate, Fate, ScriptFate, SshFate};
 
-use super::{fated, shown};
+use super::{explain, fated, shown};
+use crate::scene::Scene;
 
 #[test]
 fn a_machine_in_build() {
@@ -166,4 +168,22 @@ ci-jessie-1ngdcd00028 is joining, since 32s
            then it is ready; failed after online-timeout
 ",
     );
+}
+
+/// No time that is past: what holds back the try that is due.
+#[test]
+fn a_failed_machine_whose_back_off_is_over() {
+    let (mut scene, name) = fated(Fate { build: BuildFate::Error("No valid host was found".into()), ..Fate::default() }, 1);
+    scene.world.tick(600);
+    scene.desired.controller.paused = Some("moving house".to_owned());
+    let next = |scene: &Scene| {
+        let text = explain(scene, &name, Format::Text).expect("a node");
+        let (_, next) = text.split_once("  next     ").expect("next");
+        next.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    };
+    let due = "waits for the next try, which is due (try 1: ERROR: No valid host was found)";
+    let kept = "kept as the mark of back-off; deleted once a newer node is ready";
+    assert_eq!(next(&scene), format!("{due} which waits for a person: paused: moving house {kept}"));
+    scene.desired.controller.paused = None;
+    assert_eq!(next(&scene), format!("{due} the next run begins it {kept}"));
 }

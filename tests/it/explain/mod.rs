@@ -87,14 +87,38 @@ fn what_is_said_of_a_name_that_is_no_node() {
     scene.world.add_server(&PROVIDER.into(), "debug-1", &debug).expect("planted");
     refused(&scene, "debug-1", "`debug-1` is a debug server in eqiad, not a node");
 
+    let servers = scene.servers();
+    scene.world.with(|state| {
+        for server in &servers {
+            state.delete_server(&PROVIDER.into(), &server.id).expect("deleted");
+        }
+        state.jenkins.values_mut().for_each(|jenkins| jenkins.nodes.clear());
+    });
+    scene.world.tick(60);
+    refused(&scene, &name, &format!("no node is called `{name}`; the name was given out by contint: that node is gone"));
+}
+
+/// Not a verdict on the node: it may be there.
+#[test]
+fn a_node_of_a_provider_that_is_not_seen() {
+    let (scene, name) = filled();
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
-    refused(
+    shown(
         &scene,
         &name,
-        &format!(
-            "no node is called `{name}`; the name was given out by contint: that node is gone; it may be in eqiad, which was not seen"
-        ),
+        "
+gap:     eqiad was not seen: HTTP 503
+  tried: GET /servers/detail
+  stops: every launch of pools that use it, and every deletion there
+ci-jessie-1ngdcd00028 is not seen
+  seen     Jenkins contint1001: online, idle
+  rule     what was not seen is not called gone: a node of a provider that was
+           not seen may be there, and is left alone
+  next     waits for eqiad to be seen again
+           nothing that depends on it is done meanwhile
+",
     );
+    assert!(explain(&scene, "colour", Format::Text).expect("nobody knows").contains("Jenkins: no such agent"));
 }
 
 #[test]

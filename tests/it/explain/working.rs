@@ -18,8 +18,7 @@ ci-jessie-1ngdcd00028 is ready
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001: online, idle
   marks    host key pinned (ssh-ed25519), joined
-  rule     a node whose agent is online and idle is ready; behind a gap its
-           marks say so
+  rule     a node whose agent is online and idle is ready
   next     takes the next build that Jenkins gives it
 ",
     );
@@ -66,7 +65,7 @@ ci-jessie-1ngdcd00028 is used, since 12s
   rule     an agent that the Gearman plugin took offline after its build is used
   next     the next run begins its removal, and looks again before it deletes
            anything: used: `Offline due to Gearman request`, idle 12s
-           by set-marks
+           its steps: write that on the server, as a mark
 ",
     );
 }
@@ -176,15 +175,17 @@ fn a_node_behind_a_gap() {
         &scene,
         &name,
         "
-ci-jessie-1ngdcd00028 is ready
+ci-jessie-1ngdcd00028 is there, and its agent was not seen
   seen     Nova 22db33e5 ACTIVE, created 40s ago, in eqiad (nova), m1.medium,
            image-ci-jessie, 127.10.1.1
            Jenkins contint1001 not seen: connect timed out after 10s (GET
            /computer/api/json)
   marks    host key pinned (ssh-ed25519), joined
-  rule     a node whose agent is online and idle is ready; behind a gap its
-           marks say so
-  next     takes the next build that Jenkins gives it
+  rule     a node that was online once, and whose agent is behind a gap, is not
+           seen: it counts as ready, and is left alone
+  next     waits for contint1001 to be seen again
+           nothing that depends on it is done meanwhile
+  see      poolkeeper status
 ",
     );
 }
@@ -233,7 +234,7 @@ ci-jessie-1ngdcd00028 is an agent without a server
   rule     an agent with a name of ours whose server is in no list is removed
            once it is offline and idle
   next     the next run deletes it: its server is gone
-           by delete-agent
+           its steps: remove the agent
 ",
     );
 }

@@ -334,6 +334,7 @@ fn words(state: &State) -> String {
         | State::Joining { start: false }
         | State::Orphan
         | State::Snapshot(_)
+        | State::Unseen
         | State::Ready => word.into(),
     }
 }

@@ -1,0 +1,138 @@
+//! What of the desired state cannot be met until a person acts: it names what is not there, or asks for more than a limit allows.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{ImageLine, NodeWait, Plan, PoolLine, WaitsFor};
+
+/// A pool or a snapshot that nothing but a person can bring on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unmet {
+    /// Of the pool or image.
+    pub name: String,
+    /// `0 of 2` nodes; of an image where it is built.
+    pub stands: String,
+    pub lacks: String,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, stands, lacks } = self;
+        write!(out, "{name} ({stands}): {lacks}")
+    }
+}
+
+impl Plan {
+    /// By name, each once.
+    pub fn unmet(&self) -> BTreeSet<Unmet> {
+        let pools = self.pools.iter().filter_map(|pool| Some(of_pool(pool, pool.waits_for.as_ref()?.lacks()?)));
+        let images = self.images.iter().filter_map(of_image);
+        let nodes = self.waits.iter().filter_map(|wait| self.of_node(wait));
+        pools.chain(images).chain(nodes).collect()
+    }
+
+    fn of_node(&self, wait: &NodeWait) -> Option<Unmet> {
+        let (lacks, pool) = (wait.waits_for.lacks()?, wait.subject.pool.as_ref()?);
+        Some(of_pool(self.pools.iter().find(|line| line.name == *pool)?, lacks))
+    }
+
+    /// A limit holds back something that is wanted, or what is wanted cannot be: more runs alone change nothing.
+    pub fn is_refused(&self) -> bool {
+        let full = |pool: &PoolLine| pool.counts.need() > 0 && pool.waits_for.as_ref().is_some_and(WaitsFor::is_for_a_limit);
+        !self.refusals.is_empty() || self.pools.iter().any(full) || !self.unmet().is_empty()
+    }
+}
+
+fn of_pool(pool: &PoolLine, lacks: String) -> Unmet {
+    // Those that are to be replaced are there.
+    let have = pool.counts.all_ready() + pool.counts.coming;
+    let stands = format!("{have} of {} ready or coming", pool.counts.want);
+    Unmet { name: pool.name.to_string(), stands, lacks }
+}
+
+fn of_image(image: &ImageLine) -> Option<Unmet> {
+    let stands = match &image.current {
+        Some(current) => format!("{current} stays in {}", image.provider),
+        None => format!("no snapshot in {}", image.provider),
+    };
+    Some(Unmet { name: image.name.to_string(), stands, lacks: image.waits_for.as_ref()?.lacks()? })
+}
+
+impl WaitsFor {
+    /// What only a person can mend: here, in the cloud, or in the desired state.
+    pub fn lacks(&self) -> Option<String> {
+        Some(match self {
+            Self::NoFlavor { name, near, names } => format!("there is no flavor `{name}`{}", there(near.as_deref(), names)),
+            Self::NoNetwork { name, near, names } => format!("there is no network `{name}`{}", there(near.as_deref(), names)),
+            Self::NoImage { name, before: None } => format!("there is no ACTIVE image `{name}`"),
+            Self::NoImage { name, before: Some(before) } => {
+                format!("there is no ACTIVE image `{name}` (the last one {before})")
+            }
+            Self::SeveralOwners { name, owners } => {
+                format!("`{name}` is of several projects ({}): say which by base-image-owner", owners.join(", "))
+            }
+            Self::BeyondQuota { flavor, what, need, limit } => {
+                format!("flavor `{flavor}` needs {need} {what}, and the whole quota is {limit}")
+            }
+            Self::Boot
+            | Self::Port
+            | Self::Ssh
+            | Self::Script
+            | Self::Online
+            | Self::Build
+            | Self::Person(_)
+            | Self::Deletion
+            | Self::StuckDeletion { .. }
+            | Self::StuckTask { .. }
+            | Self::LaterPass
+            | Self::Return { .. }
+            | Self::Resume { .. }
+            | Self::Gap(_)
+            | Self::Paused(_)
+            | Self::PoolFull { .. }
+            | Self::ProviderFull { .. }
+            | Self::LaunchesAtATime { .. }
+            | Self::LaunchesPerRun { .. }
+            | Self::Quota(_)
+            | Self::BackOff { .. }
+            | Self::Try { .. }
+            | Self::TryDue { .. }
+            | Self::NoSnapshot { .. }
+            | Self::BadInputs { .. }
+            | Self::OtherBuild(_)
+            | Self::KeptForBuild(_)
+            | Self::Setup
+            | Self::Off
+            | Self::Saving
+            | Self::SavedAgain
+            | Self::LetGo { .. }
+            | Self::Refused(_)
+            | Self::Replacement(_)
+            | Self::NewSnapshot { .. }
+            | Self::Limit
+            | Self::NextPass => return None,
+        })
+    }
+
+    /// `max-servers` of the pool or the provider, or the project's quota.
+    fn is_for_a_limit(&self) -> bool {
+        matches!(self, Self::PoolFull { .. } | Self::ProviderFull { .. } | Self::Quota(_))
+    }
+}
+
+/// So many names are given where none is near: a person finds one among them at a glance.
+const NAMED: usize = 8;
+
+/// The names that there are, where they are few.
+pub fn few<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    if names.len() > NAMED { Vec::new() } else { names.into_iter().map(str::to_owned).collect() }
+}
+
+fn there(near: Option<&str>, names: &[String]) -> String {
+    match (near, names) {
+        (Some(near), _) => format!("; did you mean `{near}`?"),
+        (None, []) => String::new(),
+        (None, names) => format!("; the project has {}", names.join(", ")),
+    }
+}
