@@ -16,6 +16,10 @@ pub const SOME_FAILED: u8 = 5;
 pub const REFUSED: u8 = 6;
 /// Another run holds the lock (`EX_TEMPFAIL` of sysexits.h).
 pub const LOCKED: u8 = 75;
+/// SIGINT (Ctrl-C) before the question of `apply` was answered: nothing was changed; or a second one: ended at once.
+pub const INTERRUPTED: u8 = 130;
+/// The same of SIGTERM.
+pub const TERMINATED: u8 = 143;
 
 /// The command line asks for something that cannot be: exit with [`USAGE`].
 #[derive(Debug)]

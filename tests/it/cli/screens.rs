@@ -1,11 +1,9 @@
 //! What is seen where all is well: plan, apply and list, on a terminal and not, for people and for programs.
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
-
 use serde_json::Value;
 
 use super::place::{Place, Said};
+use super::terminal::on_a_terminal;
 use super::transcript::Transcript;
 
 /// One of two nodes has had its build.
@@ -92,31 +90,6 @@ fn programs_read_json() {
     let observed = json(&place.run(&["observe"]));
     let servers = observed.pointer("/lists/providers/sandbox/Ok/servers").and_then(Value::as_array);
     assert_eq!(servers.map(Vec::len), Some(2), "{observed}");
-}
-
-/// A command on a terminal of 80 columns; `answers` is typed there. None: this machine has no `script`.
-fn on_a_terminal(place: &Place, command: &str, answers: &str, no_colour: bool) -> Option<Said> {
-    let command = format!("stty cols 80; exec {} {command}", env!("CARGO_BIN_EXE_poolkeeper"));
-    let mut script = place.bare("script");
-    script.args(["-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh").env("PATH", "/usr/bin:/bin").env_remove("COLUMNS");
-    if !no_colour {
-        script.env_remove("NO_COLOR");
-    }
-    let spawned = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            // Past the harness' capture, which hides what a passing test prints.
-            writeln!(std::io::stderr(), "\nNOT CHECKED: a terminal, by script: {error}").expect("stderr");
-            return None;
-        }
-    };
-    let mut keyboard = child.stdin.take().expect("its keyboard");
-    keyboard.write_all(answers.as_bytes()).expect("typed");
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("its end");
-    drop(keyboard);
-    let stdout = String::from_utf8(stdout).expect("UTF-8").replace("\r\n", "\n").into_bytes();
-    Some(place.said(&Output { status, stdout, stderr }))
 }
 
 /// The text without its colours.
