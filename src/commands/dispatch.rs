@@ -25,42 +25,41 @@ use crate::settings::{Settings, now};
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Runs a command; its exit code.
-pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
-    let settings = Settings::read(&cli.global);
+pub fn dispatch(cli: &Cli, settings: &Settings) -> anyhow::Result<u8> {
     let (mut out, mut talk) = (io::stdout(), io::stderr());
     match &cli.command {
-        Command::Validate => validate::validate(&settings.desired_state, &load_env(&settings), &mut out),
+        Command::Validate => validate::validate(&settings.desired_state, &load_env(settings), &mut out),
         Command::Observe => {
-            with_desired(&settings, |desired| observe::observe(desired, &live(desired, &settings, Timing::default()), &mut out))
+            with_desired(settings, |desired| observe::observe(desired, &live(desired, settings, Timing::default()), &mut out))
         }
-        Command::Plan(args) => with_desired(&settings, |desired| {
+        Command::Plan(args) => with_desired(settings, |desired| {
             let desired = &lifted(desired, args.allow_deletes, args.allow_offline);
-            plan::plan(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out)
+            plan::plan(args, settings, desired, &live(desired, settings, Timing::default()), &mut out)
         }),
-        Command::List(args) => with_desired(&settings, |desired| {
-            list::list(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out, &mut talk)
+        Command::List(args) => with_desired(settings, |desired| {
+            list::list(args, settings, desired, &live(desired, settings, Timing::default()), &mut out, &mut talk)
         }),
-        Command::Status(args) => with_desired(&settings, |desired| {
-            status::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
+        Command::Status(args) => with_desired(settings, |desired| {
+            status::show(args, desired, &live(desired, settings, Timing::default()), &now, settings.style, &mut out)
         }),
-        Command::Explain(args) => with_desired(&settings, |desired| {
-            explain::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
+        Command::Explain(args) => with_desired(settings, |desired| {
+            explain::show(args, desired, &live(desired, settings, Timing::default()), &now, settings.style, &mut out)
         }),
         Command::Apply(args) => {
-            with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
+            with_desired(settings, |desired| applied(args, settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
         }
-        Command::Image(command) => with_desired(&settings, |desired| images(command, &settings, desired)),
+        Command::Image(command) => with_desired(settings, |desired| images(command, settings, desired)),
         Command::ImageList(args) => {
-            with_desired(&settings, |desired| images(&ImageCommand::List(ListArgs { format: args.format }), &settings, desired))
+            with_desired(settings, |desired| images(&ImageCommand::List(ListArgs { format: args.format }), settings, desired))
         }
-        Command::ImageUpdate(args) => with_desired(&settings, |desired| {
+        Command::ImageUpdate(args) => with_desired(settings, |desired| {
             let lock_timeout = SignedDuration::from_mins(1);
             let (image, provider) = (args.image.as_str(), Some(args.provider.as_str()));
-            updated(&image::update::Wanted { image, provider, wait: true, lock_timeout }, &settings, desired)
+            updated(&image::update::Wanted { image, provider, wait: true, lock_timeout }, settings, desired)
         }),
-        Command::ImageDelete(args) => with_desired(&settings, |desired| {
+        Command::ImageDelete(args) => with_desired(settings, |desired| {
             let change = image::change::Change::Delete { now: args.now };
-            changed(&args.which, change, &settings, desired)
+            changed(&args.which, change, settings, desired)
         }),
         #[cfg(feature = "sandbox")]
         Command::Demo => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::gaps::unseen;
-use super::plan_text::images;
+use super::plan_text::{builder_waits, images};
 use super::printable::printable;
 use super::style::{Style, wrap};
 use super::table::{Column, left, right, table};
@@ -13,8 +13,8 @@ use crate::desired::{Desired, units};
 use crate::names::{ImageId, ProviderName, short};
 use crate::node::Joined;
 use crate::observed::{Image, ImageMark, Observed};
-use crate::plan::Plan;
 use crate::plan::snapshot::Snapshots;
+use crate::plan::{ImageLine, Plan, WaitsFor};
 
 const COLUMNS: [Column; 7] = [
     left("snapshot"),
@@ -25,6 +25,27 @@ const COLUMNS: [Column; 7] = [
     left("base").dropped(3),
     right("nodes"),
 ];
+
+/// What `--format json` gives.
+#[derive(Debug, serde::Serialize)]
+pub struct Listing {
+    pub snapshots: Vec<Row>,
+    pub images: Vec<ImageRow>,
+}
+
+/// How an image of the desired state stands in one of its providers.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ImageRow {
+    #[serde(flatten)]
+    pub line: ImageLine,
+    /// Where one is at work.
+    pub builder_waits_for: Option<WaitsFor>,
+}
+
+pub fn image_rows(plan: &Plan) -> Vec<ImageRow> {
+    let row = |line: &ImageLine| ImageRow { line: line.clone(), builder_waits_for: builder_waits(plan, line).cloned() };
+    plan.images.iter().map(row).collect()
+}
 
 /// A snapshot as `--format json` gives it.
 #[derive(Debug, serde::Serialize)]

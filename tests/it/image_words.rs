@@ -41,6 +41,17 @@ fn who_deletes_the_last_good_one_hears_what_builds_another() {
     let served = served();
     let list = served.done(&["image", "list"], "nothing yet");
     assert!(list.contains("the next run, it is due: there is no good snapshot"), "{list}");
+    let json = || serde_json::from_str::<serde_json::Value>(&served.done(&["image", "list", "--format", "json"], "a list"));
+    let none = json().expect("JSON");
+    assert_eq!((&none["snapshots"], &none["images"][0]["name"]), (&serde_json::json!([]), &"snapshot".into()), "{none}");
+    assert_eq!(none["images"][0]["due"], "missing", "{none}");
+    served.done(&["image", "update", "snapshot"], "begun");
+    let begun = json().expect("JSON");
+    let image = &begun["images"][0];
+    assert!(
+        image["builder"].is_string() && image["state"].is_string() && image["builder_waits_for"] != serde_json::Value::Null,
+        "{begun}"
+    );
     served.done(&["image", "update", "snapshot", "--wait"], "the first");
     let name = snapshots(&served)[0].name.clone();
     let said = served.done(&["image", "delete", &name], "the last good one");

@@ -30,6 +30,7 @@ fn settings() -> Settings {
         verbose: 0,
         style,
         talk,
+        folds: false,
         terminal: true,
         lively: false,
         env: Environment::default(),

@@ -11,7 +11,7 @@ use crate::node::join;
 use crate::observed::Observed;
 use crate::plan::plan;
 use crate::report::gaps::gaps_text;
-use crate::report::image_list::{rows, text};
+use crate::report::image_list::{Listing, image_rows, rows, text};
 use crate::settings::{Settings, now};
 use crate::world::World as _;
 
@@ -24,8 +24,11 @@ pub fn list(format: Format, settings: &Settings, at: At<'_>, out: &mut dyn Write
     let plan = plan(at.desired, &observed, when);
     let rows = rows(at.desired, &observed, &joined, when);
     match format {
-        Format::Text => out.write_all(text(&rows, &plan, settings.style).as_bytes()),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?),
+        Format::Text => out.write_all(text(&rows, &plan, settings.style.with_json()).as_bytes()),
+        Format::Json => {
+            let listing = Listing { snapshots: rows, images: image_rows(&plan) };
+            writeln!(out, "{}", serde_json::to_string_pretty(&listing)?)
+        }
     }
     .context("cannot write the result")?;
     Ok(exit::DONE)

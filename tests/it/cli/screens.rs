@@ -61,6 +61,47 @@ fn a_list_of_long_names_fits_a_screen_and_is_whole_elsewhere() {
     assert_eq!(whole.lines().count(), 3, "{whole}");
 }
 
+/// No table is wider than the screen, and no name is lost in it.
+#[test]
+fn names_of_fifty_letters_leave_every_screen_readable() {
+    let place = Place::empty();
+    let (old, pool) = ("ci-debian", "ci-debian-12-bookworm-amd64-with-docker-and-buildx");
+    let file = |name: &str| format!("desired-state/pools/{name}.yaml");
+    std::fs::rename(place.path(&file(old)), place.path(&file(pool))).expect("renamed");
+    place.passes(None);
+    let node = place.stage.world.servers(&"sandbox".into()).first().map(|server| server.name.clone()).expect("a node");
+    for arguments in [&["list"][..], &["status"], &["-v", "plan"]] {
+        let said = place.run(arguments);
+        let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{arguments:?}: {wide:?}");
+        assert!(said.stdout.lines().count() < 30, "no column a letter wide: {}", said.stdout);
+    }
+    let first: String = place.run(&["list"]).stdout.lines().skip(1).take(2).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(first, node.to_string(), "in two pieces");
+    // What is deleted has its reason below its name, not in a column of three letters.
+    place.stage.world.start_gearman_build(&place.stage.target, &node, 0).expect("a free agent");
+    place.stage.world.tick(1);
+    let plan = place.run(&["plan"]).stdout;
+    assert!(plan.contains(&format!("- delete  {node}\n            ")), "{plan}");
+    let piped = place.command(&["status"]).env_remove("COLUMNS").output().expect("the program starts").stdout;
+    let piped = String::from_utf8_lossy(&piped).into_owned();
+    assert_eq!(piped.lines().filter(|line| line.starts_with(pool)).count(), 1, "{piped}");
+}
+
+#[test]
+fn errors_are_folded_on_a_terminal_alone() {
+    let place = Place::filled();
+    let name = "an-image-of-a-long-name-that-nobody-has-made-in-this-cloud";
+    let said = place.run(&["image", "save", name, "file"]);
+    assert_eq!(said.stderr.lines().count(), 2, "a log is searched by the line: {}", said.stderr);
+    let Some(seen) = on_a_terminal(&place, &format!("image save {name} file"), "", true) else { return };
+    assert_eq!(seen.code, said.code);
+    assert!(seen.stdout.lines().all(|line| line.chars().count() <= 80), "{}", seen.stdout);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&seen.stdout), words(&said.stderr), "the same words");
+    assert!(seen.stdout.lines().count() > 2, "{}", seen.stdout);
+}
+
 /// A cloud that does not answer is no empty one.
 #[test]
 fn what_was_not_seen_is_not_called_empty() {
