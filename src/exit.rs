@@ -4,7 +4,7 @@
 pub const DONE: u8 = 0;
 /// Unexpected: a fault of ours, or of the machine we run on.
 pub const UNEXPECTED: u8 = 1;
-/// The command line cannot be understood, or names a file or a directory that is not there.
+/// The command line cannot be understood, or names what is not there: a file, a pool, a node, a snapshot, an image.
 pub const USAGE: u8 = 2;
 /// The desired state has faults; nothing was looked at or done.
 pub const BAD_DESIRED_STATE: u8 = 3;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -76,6 +76,40 @@ impl Watch {
         let signals = send.clone();
         std::thread::spawn(move || while woken.read_exact(&mut [0]).is_ok() && signals.send(Event::Signal).is_ok() {});
         Ok(Self { over, events, send })
+    }
+}
+
+/// What is done before a signal ends this process, while it is there: then the signal has its default action, as without it.
+#[derive(Debug)]
+pub struct CutOff {
+    over: Arc<AtomicBool>,
+}
+
+impl CutOff {
+    pub fn start(clean_up: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let which = Arc::new(AtomicUsize::new(0));
+        let (mut woken, wakes) = UnixStream::pair()?;
+        for signal in SIGNALS.into_iter().filter(|signal| !ignored(*signal)) {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&which), signal.unsigned_abs() as usize)?;
+            signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        }
+        std::thread::spawn(move || {
+            if woken.read_exact(&mut [0]).is_ok() {
+                clean_up();
+                let signal = i32::try_from(which.load(Ordering::SeqCst)).unwrap_or(SIGTERM);
+                // It does not come back.
+                drop(signal_hook::low_level::emulate_default_handler(signal));
+            }
+        });
+        Ok(Self { over })
+    }
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
     }
 }
 
