@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Usage;
+use crate::live::machine::remote_command::quote;
 use crate::run::sleep;
 use crate::sandbox::stage::Stage;
 use crate::sandbox::{Generation, Sandbox};
@@ -85,7 +86,7 @@ fn start_a_build(stage: &Stage) {
 fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    if plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if plain { text.into_owned() } else { quote(&text) }
 }
 
 /// Ties a world's clock to the wall's, until it is dropped.
