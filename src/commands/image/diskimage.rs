@@ -196,7 +196,9 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
                 PATIENCE.as_mins()
             );
             let hint = "its mounts and loop devices may be left: look for `dib_build` in `mount` and `losetup`";
-            return Err(Undone::new(said, hint).into());
+            let numbers = ended.left.join(" ");
+            let left = if numbers.is_empty() { String::new() } else { format!("; of it goes on: `ps -fp '{numbers}'`") };
+            return Err(Undone::new(said, &format!("{hint}{left}")).into());
         }
     }
     let _closed = filter.recv_timeout(FILTER);
