@@ -38,7 +38,9 @@ pub fn sandbox(out: &mut dyn Write, dir: &Path, version: &str) -> anyhow::Result
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
     }
-    let stage = Stage::set_up(&dir, generation, now()).with_context(|| format!("setting up the sandbox in {}", dir.display()))?;
+    let setting_up = || format!("setting up the sandbox in {}", dir.display());
+    let stage = Stage::set_up(&dir, generation, now()).with_context(setting_up)?;
+    stage.add_an_image(&dir).with_context(setting_up)?;
     writeln!(out, "# {}", crate::sandbox::stage::PLAYED)?;
     writeln!(out, "export OS_CLIENT_CONFIG_FILE={}", shell_word(&stage.clouds_yaml))?;
     writeln!(out, "poolkeeper --desired-state {} plan", shell_word(&stage.desired_state))?;

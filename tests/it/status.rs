@@ -104,7 +104,8 @@ contint1001 not seen      -    -       -
 pool      ready busy coming used held failed want waits for
 ci-jessie     2    0      1    0    0      1    3 SSH, the next try, under way
                                                   (try 1: no SSH within 5m
-                                                  (connection refused))
+                                                  (port 22: connection
+                                                  refused))
 
 Nothing to do now; not seen: contint1001. Kept: 1 failed (poolkeeper explain
 NODE)
@@ -202,7 +203,7 @@ left alone            state   waits for
 ci-jessie-1ngdcde00gw kept    a person: offline: disk full
 ci-jessie-1ngdcdw00hw ready   a build
 ci-jessie-1ngdcep005z failed  the next try, under way (try 1: no SSH within 5m
-                              (connection refused))
+                              (port 22: connection refused))
 ci-jessie-1ngdcr800vn booting SSH
 ",
     );
