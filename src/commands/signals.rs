@@ -117,18 +117,17 @@ impl Signals {
     pub fn answer(&self, ask: &mut dyn FnMut()) -> Heard {
         let (send, heard) = channel();
         *self.asks() = Some(send.clone());
-        let came = match self.first() {
-            Some(stop) => Heard::Signal(stop),
-            None => {
-                ask();
-                std::thread::spawn(move || {
-                    let mut line = String::new();
-                    // What cannot be read is no answer.
-                    let _unread = io::stdin().lock().read_line(&mut line);
-                    let _nobody_waits_any_more = send.send(Heard::Line(line));
-                });
-                heard.recv().unwrap_or_else(|_| Heard::Line(String::new()))
-            }
+        let came = if let Some(stop) = self.first() {
+            Heard::Signal(stop)
+        } else {
+            ask();
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                // What cannot be read is no answer.
+                let _unread = io::stdin().lock().read_line(&mut line);
+                let _nobody_waits_any_more = send.send(Heard::Line(line));
+            });
+            heard.recv().unwrap_or_else(|_| Heard::Line(String::new()))
         };
         *self.asks() = None;
         self.first().map_or(came, Heard::Signal)

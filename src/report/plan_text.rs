@@ -151,7 +151,11 @@ fn line(sign: &str, role: Role, word: &str, what: &str, why: &str, style: Style)
     // Else below, where the further words of a creation stand, too.
     let column = if is_beside { beside } else { DETAIL_COLUMN };
     let mut text = style.paint(role, &start);
-    text.push_str(&if is_beside { " ".repeat(gap) } else { format!("\n{:DETAIL_COLUMN$}", "") });
+    if is_beside {
+        text.push_str(&" ".repeat(gap));
+    } else {
+        let _ = write!(text, "\n{:DETAIL_COLUMN$}", "");
+    }
     for (at, piece) in wrap(&printable(why), style.width, column, column).into_iter().enumerate() {
         if at > 0 {
             text.push_str(&" ".repeat(column));

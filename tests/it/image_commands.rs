@@ -26,7 +26,12 @@ fn listed(served: &Served) -> Vec<(String, String)> {
     let rows: serde_json::Value =
         serde_json::from_str(&served.done(&["image", "list", "--format", "json"], "a list")).expect("JSON");
     let text = |row: &serde_json::Value, key: &str| row.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    rows["snapshots"].as_array().expect("a list").iter().map(|row| (text(row, "snapshot"), text(row, "state"))).collect()
+    rows.get("snapshots")
+        .and_then(|rows| rows.as_array())
+        .expect("a list")
+        .iter()
+        .map(|row| (text(row, "snapshot"), text(row, "state")))
+        .collect()
 }
 
 fn states(served: &Served) -> Vec<String> {

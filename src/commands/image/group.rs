@@ -156,7 +156,7 @@ pub fn wait(child: &mut Child, name: &str, filter: &str, watch: &Watch) -> io::R
     if end.by != By::Itself {
         end.rest(watch);
     }
-    let left = if end.by == By::Itself { Vec::new() } else { alive(group).map(|member| member.number()).collect() };
+    let left = if end.by == By::Itself { Vec::new() } else { alive(group).map(Member::number).collect() };
     Ok(Ended { status, by: end.by, left })
 }
 
