@@ -69,7 +69,7 @@ fn names_of_fifty_letters_leave_every_screen_readable() {
     let file = |name: &str| format!("desired-state/pools/{name}.yaml");
     std::fs::rename(place.path(&file(old)), place.path(&file(pool))).expect("renamed");
     place.passes(None);
-    let node = place.stage.world.servers(&"sandbox".into()).first().map(|server| server.name.clone()).expect("a node");
+    let node = place.stage.world.servers(&"sandbox".into()).into_iter().map(|server| server.name).min().expect("a node");
     for arguments in [&["list"][..], &["status"], &["-v", "plan"]] {
         let said = place.run(arguments);
         let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
@@ -91,10 +91,10 @@ fn names_of_fifty_letters_leave_every_screen_readable() {
 #[test]
 fn errors_are_folded_on_a_terminal_alone() {
     let place = Place::filled();
-    let name = "an-image-of-a-long-name-that-nobody-has-made-in-this-cloud";
-    let said = place.run(&["image", "save", name, "file"]);
+    let name = "a-directory-of-a-long-name-that-nobody-has-made-in-this-place";
+    let said = place.run(&["--desired-state", name, "plan"]);
     assert_eq!(said.stderr.lines().count(), 2, "a log is searched by the line: {}", said.stderr);
-    let Some(seen) = on_a_terminal(&place, &format!("image save {name} file"), "", true) else { return };
+    let Some(seen) = on_a_terminal(&place, &format!("--desired-state {name} plan"), "", true) else { return };
     assert_eq!(seen.code, said.code);
     assert!(seen.stdout.lines().all(|line| line.chars().count() <= 80), "{}", seen.stdout);
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
