@@ -4,7 +4,7 @@
 pub const DONE: u8 = 0;
 /// Unexpected: a fault of ours, or of the machine we run on.
 pub const UNEXPECTED: u8 = 1;
-/// The command line cannot be understood, or names a file or a directory that is not there.
+/// The command line cannot be understood, or names what is not there: a file, a pool, a node, a snapshot, an image.
 pub const USAGE: u8 = 2;
 /// The desired state has faults; nothing was looked at or done.
 pub const BAD_DESIRED_STATE: u8 = 3;
@@ -17,6 +17,10 @@ pub const SOME_FAILED: u8 = 5;
 pub const REFUSED: u8 = 6;
 /// Another run holds the lock (`EX_TEMPFAIL` of sysexits.h).
 pub const LOCKED: u8 = 75;
+/// SIGINT (Ctrl-C) before the question of `apply` was answered: nothing was changed; or a second one: ended at once.
+pub const INTERRUPTED: u8 = 130;
+/// The same of SIGTERM.
+pub const TERMINATED: u8 = 143;
 
 /// The command line asks for something that cannot be: exit with [`USAGE`].
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use poolkeeper::commands::image::Undone;
 use poolkeeper::exit::{self, Usage};
 use poolkeeper::load::LoadError;
 use poolkeeper::lock::LockError;
+use poolkeeper::report::progress::folded;
+use poolkeeper::settings::Settings;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -26,14 +28,15 @@ fn main() -> ExitCode {
     poolkeeper::live::http::install_tls_provider();
     let cli = Cli::read();
     log(cli.global.verbose);
-    match poolkeeper::commands::dispatch::dispatch(&cli) {
+    let settings = Settings::read(&cli.global);
+    match poolkeeper::commands::dispatch::dispatch(&cli, &settings) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => ExitCode::from(failed(&error)),
+        Err(error) => ExitCode::from(failed(&error, &settings)),
     }
 }
 
 /// Says what went wrong, each cause once, and what can be done; the exit code.
-fn failed(error: &anyhow::Error) -> u8 {
+fn failed(error: &anyhow::Error, settings: &Settings) -> u8 {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
@@ -41,11 +44,14 @@ fn failed(error: &anyhow::Error) -> u8 {
         // `poolkeeper plan | head`: the reader has seen what it wanted.
         return exit::DONE;
     }
-    say(&format!("error: {error:#}"));
+    // A log is searched by the line.
+    let say_folded =
+        |text: &str| say(if settings.folds { folded(text, settings.talk.width) } else { text.to_owned() }.trim_end());
+    say_folded(&format!("error: {error:#}"));
     let lock = error.downcast_ref::<LockError>();
     let undone = || error.downcast_ref::<Undone>()?.hint();
     if let Some(hint) = lock.map(LockError::hint).or_else(|| error.downcast_ref::<LoadError>()?.hint()).or_else(undone) {
-        say(&format!("  hint: {hint}"));
+        say_folded(&format!("  hint: {hint}"));
     }
     match lock {
         Some(LockError::Held(_)) => exit::LOCKED,

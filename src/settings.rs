@@ -21,6 +21,8 @@ pub struct Settings {
     pub talk: Style,
     /// A person can answer: standard input and output are terminals.
     pub terminal: bool,
+    /// Standard error is a terminal: errors are folded to its width.
+    pub folds: bool,
     /// Something may turn while a person waits: both outputs are a terminal that can, and no log runs through it.
     pub lively: bool,
     pub env: Environment,
@@ -61,9 +63,10 @@ impl Settings {
         Self {
             desired_state: global.desired_state.clone(),
             verbose: global.verbose,
-            style: Style { colour: colour(stdout), width, fit: stdout || told.is_some() },
-            talk: Style { colour: colour(stderr), width, fit: stderr || told.is_some() },
+            style: Style { colour: colour(stdout), width, fit: stdout || told.is_some(), json: false },
+            talk: Style { colour: colour(stderr), width, fit: stderr || told.is_some(), json: false },
             terminal,
+            folds: stderr,
             lively: stdout && stderr && !dumb && global.verbose == 0,
             // A timer must not read a file that lies about.
             env: Environment::of(&vars, terminal.then(|| ".".into())),

@@ -1,13 +1,14 @@
 //! `apply`: plans, asks on a terminal, carries it out, and says each change.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
 
+use super::signals::{Answer, Heard, Stop};
 use crate::cli::ApplyArgs;
 use crate::desired::Desired;
 use crate::execute::ChainResult;
@@ -27,7 +28,7 @@ use crate::world::World;
 pub struct Console<'a> {
     pub out: &'a mut (dyn Write + Send),
     /// None where there is no terminal.
-    pub answers: Option<&'a mut (dyn BufRead + Send)>,
+    pub answer: Option<Answer<'a>>,
     /// Set by SIGTERM or SIGINT.
     pub stopped: &'a AtomicBool,
     /// How many calls were made so far.
@@ -47,7 +48,7 @@ pub fn apply(
     world: &dyn World,
     console: Console<'_>,
 ) -> anyhow::Result<u8> {
-    if !args.yes && console.answers.is_none() {
+    if !args.yes && console.answer.is_none() {
         bail!(crate::exit::Usage(
             "apply asks before it changes anything, and there is no terminal to answer on; give --yes".to_owned()
         ));
@@ -60,15 +61,15 @@ pub fn apply(
         keep_failed: args.keep_failed.map(keep_failed),
         lock_timeout: args.lock_timeout,
     };
-    let Console { out, answers, stopped, calls } = console;
+    let Console { out, answer, stopped, calls } = console;
     let spinner = settings.lively.then(|| Spinner::new(settings.style.width));
-    let inner = Inner { out, answers, approved: args.yes, gaps: Said::default(), spinner };
+    let inner = Inner { out, answer, approved: args.yes, interrupted: None, gaps: Said::default(), spinner };
     let talk = Talk { style: settings.style, folds: settings.terminal, inner: Mutex::new(inner) };
     let began = now();
     let outside = Outside { clock: &now, pause: &sleep, stopped };
     let summary = run(desired, world, &options, outside, &talk)?;
     talk.end(&summary, calls(), now().duration_since(began))?;
-    Ok(code(&summary))
+    Ok(talk.inner().interrupted.map_or_else(|| code(&summary), Stop::code))
 }
 
 /// The hold says where it came from: who ran the command is not known here.
@@ -94,9 +95,11 @@ struct Talk<'a> {
 
 struct Inner<'a> {
     out: &'a mut (dyn Write + Send),
-    answers: Option<&'a mut (dyn BufRead + Send)>,
+    answer: Option<Answer<'a>>,
     /// A plan was shown and a person said yes, or `--yes`: later passes of this run go on without a question.
     approved: bool,
+    /// What came instead of an answer.
+    interrupted: Option<Stop>,
     gaps: Said,
     spinner: Option<Spinner>,
 }
@@ -133,7 +136,8 @@ impl<'a> Talk<'a> {
         }
         match &summary.last {
             Some(plan) if summary.ended == Some(Ended::Declined) => {
-                writeln!(inner.out, "{}: nothing was changed", plan.head.controller)?;
+                let by = inner.interrupted.map(|stop| format!("stopped by {}, ", stop.word())).unwrap_or_default();
+                writeln!(inner.out, "{}: {by}nothing was changed", plan.head.controller)?;
             }
             Some(plan) if summary.passes == 1 && plan.is_empty() && summary.ended != Some(Ended::Deadline) => {
                 inner.out.write_all(self.fold(waits_lines(plan, self.style) + &nothing_to_do(plan)).as_bytes())?;
@@ -166,14 +170,24 @@ impl Audience for Talk<'_> {
         }
         // The plan's text has them.
         drop(inner.gaps.news(&plan.gaps, self.style));
-        inner.say(&format!("{}\nApply? [y/N] ", plan_text(plan, self.style)));
-        let mut answer = String::new();
-        let read = inner.answers.as_mut().and_then(|answers| answers.read_line(&mut answer).ok());
-        if !answer.ends_with('\n') {
-            // Its end instead of an answer: the cursor still stands behind the question.
-            inner.say("\n");
+        let text = format!("{}\nApply? [y/N] ", plan_text(plan, self.style));
+        let heard = match inner.answer {
+            Some(answer) => answer(&mut || inner.say(&text)),
+            None => Heard::Line(String::new()),
+        };
+        match heard {
+            Heard::Line(line) => {
+                if !line.ends_with('\n') {
+                    // Its end instead of an answer: the cursor still stands behind the question.
+                    inner.say("\n");
+                }
+                inner.approved = matches!(line.trim(), "y" | "Y" | "yes");
+            }
+            Heard::Signal(stop) => {
+                inner.say("\n");
+                inner.interrupted = Some(stop);
+            }
         }
-        inner.approved = read.is_some() && matches!(answer.trim(), "y" | "Y" | "yes");
         inner.approved
     }
 

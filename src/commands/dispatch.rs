@@ -1,7 +1,6 @@
 //! From the command line to the command: what each needs is made here, and nothing else.
 
-use std::io::{self, Read as _, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::signals::{Answer, Signals};
 use super::{apply, explain, image, list, observe, plan, status, validate};
 use crate::cli::{ApplyArgs, Cli, Command, ImageCommand, ListArgs, SnapshotArgs};
 use crate::desired::{Desired, faults};
@@ -26,42 +25,41 @@ use crate::settings::{Settings, now};
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Runs a command; its exit code.
-pub fn dispatch(cli: &Cli) -> anyhow::Result<u8> {
-    let settings = Settings::read(&cli.global);
+pub fn dispatch(cli: &Cli, settings: &Settings) -> anyhow::Result<u8> {
     let (mut out, mut talk) = (io::stdout(), io::stderr());
     match &cli.command {
-        Command::Validate => validate::validate(&settings.desired_state, &load_env(&settings), &mut out),
+        Command::Validate => validate::validate(&settings.desired_state, &load_env(settings), &mut out),
         Command::Observe => {
-            with_desired(&settings, |desired| observe::observe(desired, &live(desired, &settings, Timing::default()), &mut out))
+            with_desired(settings, |desired| observe::observe(desired, &live(desired, settings, Timing::default()), &mut out))
         }
-        Command::Plan(args) => with_desired(&settings, |desired| {
+        Command::Plan(args) => with_desired(settings, |desired| {
             let desired = &lifted(desired, args.allow_deletes, args.allow_offline);
-            plan::plan(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out)
+            plan::plan(args, settings, desired, &live(desired, settings, Timing::default()), &mut out)
         }),
-        Command::List(args) => with_desired(&settings, |desired| {
-            list::list(args, &settings, desired, &live(desired, &settings, Timing::default()), &mut out, &mut talk)
+        Command::List(args) => with_desired(settings, |desired| {
+            list::list(args, settings, desired, &live(desired, settings, Timing::default()), &mut out, &mut talk)
         }),
-        Command::Status(args) => with_desired(&settings, |desired| {
-            status::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
+        Command::Status(args) => with_desired(settings, |desired| {
+            status::show(args, desired, &live(desired, settings, Timing::default()), &now, settings.style, &mut out)
         }),
-        Command::Explain(args) => with_desired(&settings, |desired| {
-            explain::show(args, desired, &live(desired, &settings, Timing::default()), &now, settings.style, &mut out)
+        Command::Explain(args) => with_desired(settings, |desired| {
+            explain::show(args, desired, &live(desired, settings, Timing::default()), &now, settings.style, &mut out)
         }),
         Command::Apply(args) => {
-            with_desired(&settings, |desired| applied(args, &settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
+            with_desired(settings, |desired| applied(args, settings, &lifted(desired, args.allow_deletes, args.allow_offline)))
         }
-        Command::Image(command) => with_desired(&settings, |desired| images(command, &settings, desired)),
+        Command::Image(command) => with_desired(settings, |desired| images(command, settings, desired)),
         Command::ImageList(args) => {
-            with_desired(&settings, |desired| images(&ImageCommand::List(ListArgs { format: args.format }), &settings, desired))
+            with_desired(settings, |desired| images(&ImageCommand::List(ListArgs { format: args.format }), settings, desired))
         }
-        Command::ImageUpdate(args) => with_desired(&settings, |desired| {
+        Command::ImageUpdate(args) => with_desired(settings, |desired| {
             let lock_timeout = SignedDuration::from_mins(1);
             let (image, provider) = (args.image.as_str(), Some(args.provider.as_str()));
-            updated(&image::update::Wanted { image, provider, wait: true, lock_timeout }, &settings, desired)
+            updated(&image::update::Wanted { image, provider, wait: true, lock_timeout }, settings, desired)
         }),
-        Command::ImageDelete(args) => with_desired(&settings, |desired| {
+        Command::ImageDelete(args) => with_desired(settings, |desired| {
             let change = image::change::Change::Delete { now: args.now };
-            changed(&args.which, change, &settings, desired)
+            changed(&args.which, change, settings, desired)
         }),
         #[cfg(feature = "sandbox")]
         Command::Demo => {
@@ -109,7 +107,7 @@ fn changed(args: &SnapshotArgs, change: image::change::Change, settings: &Settin
 }
 
 fn updated(wanted: &image::update::Wanted<'_>, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
-    let stopped = watched()?;
+    let stopped = Signals::watch().context("watching for signals")?.stopped();
     let live = live(desired, settings, Timing { deadline: None, stopped: Arc::clone(&stopped) });
     let at = image::At { desired, live: &live, lively: settings.lively };
     image::update::update(wanted, settings, at, &stopped, &mut io::stdout())
@@ -141,49 +139,23 @@ fn with_desired(settings: &Settings, work: impl FnOnce(&Desired) -> anyhow::Resu
     }
 }
 
-/// Set by the first SIGTERM or SIGINT.
-fn watched() -> anyhow::Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        // The second signal ends the process at once, as people expect; the first one is waited for.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped)).context("watching for signals")?;
-        signal_hook::flag::register(signal, Arc::clone(&stopped)).context("watching for signals")?;
-    }
-    say_when_stopped().context("watching for signals")?;
-    Ok(stopped)
-}
-
 fn applied(args: &ApplyArgs, settings: &Settings, desired: &Desired) -> anyhow::Result<u8> {
-    let stopped = watched()?;
+    let signals = Signals::watch().context("watching for signals")?;
+    let stopped = signals.stopped();
     let timing = Timing {
         deadline: if args.until_converged { None } else { now().checked_add(args.deadline + GRACE).ok() },
         stopped: Arc::clone(&stopped),
     };
     let world = live(desired, settings, timing);
     let mut out = io::stdout();
-    let mut stdin = io::BufReader::new(io::stdin());
+    let answer = |ask: &mut dyn FnMut()| signals.answer(ask);
     let console = apply::Console {
         out: &mut out,
-        answers: settings.terminal.then_some(&mut stdin as &mut (dyn io::BufRead + Send)),
+        answer: settings.terminal.then_some(&answer as Answer<'_>),
         stopped: &stopped,
         calls: &|| world.calls(),
     };
     apply::apply(args, settings, desired, &world, console)
-}
-
-/// A person who pressed Ctrl-C is told at once that it was heard: a call in flight may take half a minute.
-fn say_when_stopped() -> io::Result<()> {
-    let (mut woken, wakes) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
-    }
-    std::thread::spawn(move || {
-        if woken.read_exact(&mut [0]).is_ok() {
-            // A closed standard error is nobody's loss.
-            drop(writeln!(io::stderr(), "stopping: calls in flight are finished, nothing is begun; once more ends it at once"));
-        }
-    });
-    Ok(())
 }
 
 /// How long calls may take and when their retries are given up.

@@ -29,7 +29,7 @@ pub fn list(
     let joined = join(desired, &observed, at);
     let rows = rows(desired, &observed, &joined, at);
     match args.format {
-        Format::Text => out.write_all(text(&rows, &gaps, settings.style).as_bytes()),
+        Format::Text => out.write_all(text(&rows, &gaps, settings.style.with_json()).as_bytes()),
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&List { gaps: &gaps, nodes: &rows })?),
     }
     .context("cannot write the result")?;

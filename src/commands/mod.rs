@@ -11,6 +11,7 @@ pub mod observe;
 pub mod plan;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod signals;
 pub mod status;
 pub mod validate;
 

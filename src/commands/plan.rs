@@ -25,11 +25,12 @@ pub fn plan(
     let pools = super::pools(desired, &args.pool)?;
     let (observed, plan, at) = observe_and_plan(world, desired, &ThisRun::default(), &now);
     let plan = plan.only(&pools);
+    let style = settings.style.with_json();
     let text = match args.format {
         Format::Text if settings.verbose > 0 => {
-            plan_text(&plan, settings.style) + &waits_text(&plan, &join(desired, &observed, at), &pools, settings.style)
+            plan_text(&plan, style) + &waits_text(&plan, &join(desired, &observed, at), &pools, style)
         }
-        Format::Text => plan_text(&plan, settings.style),
+        Format::Text => plan_text(&plan, style),
         Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
     };
     out.write_all(text.as_bytes()).context("cannot write the result")?;

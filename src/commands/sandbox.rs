@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Usage;
+use crate::live::machine::remote_command::quote;
 use crate::run::sleep;
 use crate::sandbox::stage::Stage;
 use crate::sandbox::{Generation, Sandbox};
@@ -37,7 +38,9 @@ pub fn sandbox(out: &mut dyn Write, dir: &Path, version: &str) -> anyhow::Result
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
     }
-    let stage = Stage::set_up(&dir, generation, now()).with_context(|| format!("setting up the sandbox in {}", dir.display()))?;
+    let setting_up = || format!("setting up the sandbox in {}", dir.display());
+    let stage = Stage::set_up(&dir, generation, now()).with_context(setting_up)?;
+    stage.add_an_image(&dir).with_context(setting_up)?;
     writeln!(out, "# {}", crate::sandbox::stage::PLAYED)?;
     writeln!(out, "export OS_CLIENT_CONFIG_FILE={}", shell_word(&stage.clouds_yaml))?;
     writeln!(out, "poolkeeper --desired-state {} plan", shell_word(&stage.desired_state))?;
@@ -85,7 +88,7 @@ fn start_a_build(stage: &Stage) {
 fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    if plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if plain { text.into_owned() } else { quote(&text) }
 }
 
 /// Ties a world's clock to the wall's, until it is dropped.

@@ -30,7 +30,7 @@ pub fn show(
     let plan = plan(desired, &observed, now);
     let status = status(desired, &observed, &further, &join(desired, &observed, now), &plan, now);
     match args.format {
-        Format::Text => out.write_all(text(&status, &plan, now, style).as_bytes()),
+        Format::Text => out.write_all(text(&status, &plan, now, style.with_json()).as_bytes()),
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&status)?),
     }
     .context("cannot write the result")?;

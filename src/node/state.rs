@@ -159,8 +159,8 @@ impl Rules<'_, '_> {
 
     fn held(&self) -> Option<State> {
         match &self.node.marks.hold {
-            Some(hold) if hold.expired(self.now) => Some(State::HoldOver(format!("{}: {}", hold.who, hold.why))),
-            Some(hold) => Some(State::Held(format!("held by {}: {}", hold.who, hold.why))),
+            Some(hold) if hold.expired(self.now) => Some(State::HoldOver(hold.words())),
+            Some(hold) => Some(State::Held(format!("held by {}", hold.words()))),
             None => (self.node.server.locked == Some(true)).then(|| State::Held("locked in Nova".to_owned())),
         }
     }
@@ -236,7 +236,9 @@ impl Rules<'_, '_> {
                 None => Err(self.unpinned(provider, key)),
             },
             Some(MachineSight::NoSsh { why } | MachineSight::LoginRefused { why, .. }) => {
-                Err(self.no_ssh(timeout, provider, why))
+                let ports = (self.node.pool.map(|pool| pool.ssh_port), self.node.image.map(|image| image.ssh_port));
+                let port = ports.0.or(ports.1).map(|port| format!("port {port}: ")).unwrap_or_default();
+                Err(self.no_ssh(timeout, provider, &format!("{port}{why}")))
             }
             Some(MachineSight::OtherKey { .. }) | None => Err(State::Booting { up: None }),
         }

@@ -132,7 +132,7 @@ impl Dated {
     }
 }
 
-/// `<who>; <until or ->; <why>`.
+/// `<who>; <until or ->; <why>`: docs/cli.md has it for who writes one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Hold {
     pub who: String,
@@ -146,6 +146,13 @@ impl Hold {
         let who = parts.next().unwrap_or_default().to_owned();
         let until = parts.next().and_then(|until| until.parse().ok());
         Self { who, until, why: parts.next().unwrap_or_default().to_owned() }
+    }
+
+    /// Whose it is, and what for where that is said.
+    pub fn words(&self) -> String {
+        let Self { who, until: _, why } = self;
+        let who = if who.trim().is_empty() { "somebody" } else { who.as_str() };
+        if why.trim().is_empty() { who.to_owned() } else { format!("{who}: {why}") }
     }
 
     pub fn expired(&self, now: Timestamp) -> bool {

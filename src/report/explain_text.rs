@@ -232,7 +232,7 @@ fn next(explained: &Explanation) -> Vec<String> {
             if held_by.is_none() && matches!(waits_for, WaitsFor::TryDue { .. }) {
                 lines.push("the next run begins it".to_owned());
             }
-            lines.extend(then(waits_for).map(str::to_owned));
+            lines.extend(then(waits_for, explained.image.is_some()).map(str::to_owned));
             lines
         }
     };
@@ -250,10 +250,11 @@ fn by_next_run(verb: Verb) -> &'static str {
 }
 
 /// What follows once that has come, or what else ends the wait.
-fn then(waits_for: &WaitsFor) -> Option<&'static str> {
+fn then(waits_for: &WaitsFor, of_builder: bool) -> Option<&'static str> {
     match waits_for {
         WaitsFor::Boot => Some("then SSH is looked for; failed after launch-timeout"),
         WaitsFor::Port => Some("then its floating IP is created; failed after boot-timeout"),
+        WaitsFor::Ssh if of_builder => Some("then its host key is pinned and its setup script starts; failed after boot-timeout"),
         WaitsFor::Ssh => Some("then its host key is pinned and its ready script starts; failed after boot-timeout"),
         WaitsFor::Script => Some("then its agent is registered; failed after ready-timeout"),
         WaitsFor::Online => Some("then it is ready; failed after online-timeout"),

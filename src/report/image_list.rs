@@ -1,20 +1,19 @@
 //! `image list`: a line for each snapshot of ours, and below them what becomes of each image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::gaps::unseen;
-use super::plan_text::images;
-use super::printable::printable;
+use super::plan_text::{builder_waits, images};
 use super::style::{Style, wrap};
 use super::table::{Column, left, right, table};
 use crate::desired::{Desired, units};
-use crate::names::{ImageId, ProviderName, short};
+use crate::names::{ImageId, ProviderName, is_uuid, short};
 use crate::node::Joined;
 use crate::observed::{Gap, Image, ImageMark, Observed};
 use crate::plan::snapshot::Snapshots;
-use crate::plan::{ImageLine, Plan};
+use crate::plan::{ImageLine, Plan, WaitsFor};
 
 const COLUMNS: [Column; 7] = [
     left("snapshot"),
@@ -26,13 +25,26 @@ const COLUMNS: [Column; 7] = [
     right("nodes"),
 ];
 
-/// `--format json`: an empty list behind a gap says which it is.
+/// What `--format json` gives: an empty list behind a gap says which it is.
 #[derive(Debug, serde::Serialize)]
-pub struct List<'r> {
-    pub gaps: &'r [Gap],
-    pub snapshots: &'r [Row],
-    /// How each image stands, in each of its providers that was seen.
-    pub images: &'r [ImageLine],
+pub struct Listing {
+    pub gaps: Vec<Gap>,
+    pub snapshots: Vec<Row>,
+    pub images: Vec<ImageRow>,
+}
+
+/// How an image of the desired state stands in one of its providers that was seen.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ImageRow {
+    #[serde(flatten)]
+    pub line: ImageLine,
+    /// Where one is at work.
+    pub builder_waits_for: Option<WaitsFor>,
+}
+
+pub fn image_rows(plan: &Plan) -> Vec<ImageRow> {
+    let row = |line: &ImageLine| ImageRow { line: line.clone(), builder_waits_for: builder_waits(plan, line).cloned() };
+    plan.images.iter().map(row).collect()
 }
 
 /// A snapshot as `--format json` gives it.
@@ -90,8 +102,23 @@ impl State {
     }
 }
 
+/// Base images that snapshots of ours were made from and that are in no list: renamed by a publish, or gone.
+pub fn unlisted_bases(desired: &Desired, observed: &Observed) -> BTreeSet<(ProviderName, ImageId)> {
+    let controller = &desired.controller.id;
+    let lists = observed.lists.providers.iter().filter_map(|(name, list)| Some((name, list.as_ref().ok()?)));
+    let bases = lists.flat_map(|(provider, list)| {
+        let ours = list.images.iter().filter(|image| image.names(controller));
+        let ids = ours.filter_map(|image| image.mark(ImageMark::Base)).map(ImageId::new);
+        ids.filter(|id| !list.images.iter().any(|image| image.id == *id)).map(|id| (provider.clone(), id))
+    });
+    bases.collect()
+}
+
+/// Names of images that are in no list.
+pub type Names = BTreeMap<(ProviderName, ImageId), String>;
+
 /// By image, provider, and newest first. What only inherited our properties is not ours, and not in it.
-pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Timestamp) -> Vec<Row> {
+pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, names: &Names, now: Timestamp) -> Vec<Row> {
     let controller = &desired.controller.id;
     let snapshots = Snapshots::of(desired, observed);
     let mut nodes: BTreeMap<(&ProviderName, &ImageId), usize> = BTreeMap::new();
@@ -116,7 +143,7 @@ pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Ti
                 (true, None) => State::Previous,
             };
             let nodes = nodes.get(&(provider, &image.id)).copied().unwrap_or_default();
-            rows.push(row((name, provider), image, &list.images, (state, nodes), now));
+            rows.push(row((name, provider), image, base(image, provider, &list.images, names), (state, nodes), now));
         }
     }
     rows.sort_by(|a, b| {
@@ -128,18 +155,21 @@ pub fn rows(desired: &Desired, observed: &Observed, joined: &Joined<'_>, now: Ti
     rows
 }
 
+fn base(image: &Image, provider: &ProviderName, images: &[Image], names: &Names) -> Option<String> {
+    let id = ImageId::new(image.mark(ImageMark::Base)?);
+    let listed = images.iter().find(|one| one.id == id).map(|one| one.name.clone());
+    let name = listed.or_else(|| names.get(&(provider.clone(), id.clone())).cloned());
+    Some(name.unwrap_or_else(|| id.to_string()))
+}
+
 fn row(
     (name, provider): (&str, &ProviderName),
     image: &Image,
-    images: &[Image],
+    base: Option<String>,
     (state, nodes): (State, usize),
     now: Timestamp,
 ) -> Row {
     let text = |mark| image.mark(mark).map(str::to_owned);
-    let base = image.mark(ImageMark::Base).map(|id| {
-        let known = images.iter().find(|one| one.id.as_str() == id);
-        known.map_or_else(|| id.to_owned(), |one| one.name.clone())
-    });
     Row {
         image: name.to_owned(),
         provider: provider.clone(),
@@ -164,14 +194,18 @@ pub fn text(rows: &[Row], plan: &Plan, style: Style) -> String {
         .iter()
         .map(|row| {
             let state = if row.pinned { format!("{}, pinned", row.state.word()) } else { row.state.word().to_owned() };
-            let base = row.base.as_deref().map_or_else(|| "-".to_owned(), printable);
+            let base = match row.base.as_deref() {
+                None => "-",
+                Some(gone) if is_uuid(gone) => short(gone),
+                Some(name) => name,
+            };
             vec![
-                printable(&row.snapshot),
+                row.snapshot.clone(),
                 short(row.id.as_str()).to_owned(),
                 row.provider.to_string(),
                 state,
                 row.age.clone(),
-                base,
+                base.to_owned(),
                 row.nodes.to_string(),
             ]
         })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::gaps::gaps_text;
 use super::printable::printable;
-use super::style::{Role, Style, wrap};
+use super::style::{Role, Style, cells, wrap};
 use super::table::{Column, left, right, table};
 use crate::desired::units;
 use crate::names::{PoolName, Purpose};
@@ -167,6 +167,10 @@ fn led(word: &str, what: &str, meaning: &str, style: Style) -> String {
 
 /// Where the reasons of a plan's lines begin.
 const REASON_COLUMN: usize = 40;
+/// Fewer columns than this are no room for one beside a long name.
+const REASON_ROOM: usize = 20;
+/// Where further words begin, below what they are of.
+const DETAIL_COLUMN: usize = 12;
 
 fn chain_text(chain: &Chain, style: Style) -> String {
     let (sign, role, word) = match chain.verb {
@@ -181,9 +185,17 @@ fn chain_text(chain: &Chain, style: Style) -> String {
 
 fn line(sign: &str, role: Role, word: &str, what: &str, why: &str, style: Style) -> String {
     let start = format!("{sign} {word:<7} {what}");
-    let gap = REASON_COLUMN.saturating_sub(start.chars().count()).max(2);
-    let column = start.chars().count() + gap;
-    let mut text = format!("{}{}", style.paint(role, &start), " ".repeat(gap));
+    let gap = REASON_COLUMN.saturating_sub(cells(&start)).max(2);
+    let beside = cells(&start) + gap;
+    let is_beside = beside + REASON_ROOM <= style.width;
+    // Else below, where the further words of a creation stand, too.
+    let column = if is_beside { beside } else { DETAIL_COLUMN };
+    let mut text = style.paint(role, &start);
+    if is_beside {
+        text.push_str(&" ".repeat(gap));
+    } else {
+        let _ = write!(text, "\n{:DETAIL_COLUMN$}", "");
+    }
     for (at, piece) in wrap(&printable(why), style.width, column, column).into_iter().enumerate() {
         if at > 0 {
             text.push_str(&" ".repeat(column));
@@ -227,8 +239,8 @@ fn create_text(create: &CreateServer, because: &Because, count: usize, style: St
         create.flavor_name,
         create.provider
     );
-    for piece in wrap(&from, style.width, 12, 12) {
-        let _ = writeln!(text, "            {}", style.paint(Role::Dim, &piece));
+    for piece in wrap(&from, style.width, DETAIL_COLUMN, DETAIL_COLUMN) {
+        let _ = writeln!(text, "{:DETAIL_COLUMN$}{}", "", style.paint(Role::Dim, &piece));
     }
     text
 }
@@ -287,7 +299,7 @@ pub(super) fn images(plan: &Plan, style: Style) -> String {
                 TO_BE_CREATED => state.to_owned(),
                 _ => format!("{name}: {state}"),
             });
-            let waits = image_waits(image).or_else(|| builder_waits(plan, image));
+            let waits = image_waits(image).or_else(|| builder_waits(plan, image).map(ToString::to_string));
             vec![
                 image.name.to_string(),
                 image.provider.to_string(),
@@ -310,9 +322,8 @@ fn image_waits(image: &ImageLine) -> Option<String> {
 }
 
 /// Of the builder that is at work.
-fn builder_waits(plan: &Plan, image: &ImageLine) -> Option<String> {
-    let wait = plan.waits.iter().find(|wait| Some(&wait.subject.name) == image.builder.as_ref())?;
-    Some(wait.waits_for.to_string())
+pub(super) fn builder_waits<'a>(plan: &'a Plan, image: &ImageLine) -> Option<&'a WaitsFor> {
+    plan.waits.iter().find(|wait| Some(&wait.subject.name) == image.builder.as_ref()).map(|wait| &wait.waits_for)
 }
 
 /// The pool's own reason, else what its nodes on the way wait for.

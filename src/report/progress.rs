@@ -156,13 +156,19 @@ pub fn waits_lines(plan: &Plan, style: Style) -> String {
 /// Where a line's text begins, after its verb: its further lines begin there, too.
 const VERB: usize = 7;
 
-/// The lines of this file for a terminal of this width. Elsewhere each stays one line, as a journal wants it.
+const HINT: &str = "hint: ";
+
+/// The lines of this file, and errors, for a terminal of this width. Elsewhere each stays one line, as a journal wants it.
 pub fn folded(text: &str, width: usize) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let led = line.chars().take_while(|c| *c == ' ').count();
-        let indent = if led > 0 { led + 2 } else { VERB };
         let (lead, rest) = line.split_at(led);
+        let indent = match led {
+            0 => VERB,
+            _ if rest.starts_with(HINT) => led + HINT.len(),
+            _ => led + 2,
+        };
         for (at, piece) in wrap(rest, width, led, indent).into_iter().enumerate() {
             let _ = if at == 0 { writeln!(out, "{lead}{piece}") } else { writeln!(out, "{:indent$}{piece}", "") };
         }

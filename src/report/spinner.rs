@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::printable::printable;
+use super::style::cells;
 use crate::plan::NodeWait;
 
 /// How often it turns: often enough to look alive, and a wake-up a tenth of a second costs nothing that is seen.
@@ -19,7 +20,7 @@ const AROUND: usize = 12;
 pub struct Spinner {
     /// None while nothing is under way.
     bar: Option<ProgressBar>,
-    /// Of the terminal, in characters.
+    /// Of the terminal.
     width: usize,
 }
 
@@ -95,7 +96,7 @@ fn turning() -> ProgressBar {
     bar
 }
 
-/// `ci-1 waits for SSH`, of several `3 under way: 2 for SSH, 1 for its ready script`, cut to `width` characters; empty:
+/// `ci-1 waits for SSH`, of several `3 under way: 2 for SSH, 1 for its ready script`, cut to a width; empty:
 /// nothing is.
 fn under_way(waits: &[NodeWait], width: usize) -> String {
     let waits: Vec<&NodeWait> = waits.iter().filter(|wait| wait.waits_for.is_under_way()).collect();
@@ -112,10 +113,18 @@ fn under_way(waits: &[NodeWait], width: usize) -> String {
         }
     };
     let text = printable(&text);
-    if text.chars().count() <= width {
+    if cells(&text) <= width {
         return text;
     }
-    text.chars().take(width.saturating_sub(3)).chain("...".chars()).collect()
+    let mut cut = String::new();
+    for c in text.chars() {
+        cut.push(c);
+        if cells(&cut) + 3 > width {
+            cut.pop();
+            break;
+        }
+    }
+    cut + "..."
 }
 
 #[cfg(test)]
@@ -147,5 +156,6 @@ mod tests {
         assert_eq!(under_way(&waits(&["a", "b"]), 60), "2 under way: 2 for SSH");
         assert_eq!(under_way(&waits(&["a"]), 60), "a waits for SSH");
         assert_eq!(under_way(&waits(&["a"]), 10), "a waits...");
+        assert_eq!(under_way(&waits(&["日本語"]), 8), "日本...");
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::gaps::gaps_text;
+use super::image_list::{ImageRow, image_rows};
 use super::plan_text::{failed_builds, images, plural, pools, refusal_text, sum, title, unmet_text};
 use super::printable::printable;
 use super::style::{Role, Style, wrap};
@@ -16,7 +17,7 @@ use crate::node::Joined;
 use crate::observe::Further;
 use crate::observed::{Account, Answer, Ask, Computer, Gap, Headroom, Lists, Marks, Observed, Quota};
 use crate::plan::need::{Load, loads};
-use crate::plan::{ImageLine, Plan, PoolLine, Refusal, TargetHead, Verb};
+use crate::plan::{Plan, PoolLine, Refusal, TargetHead, Verb};
 
 #[derive(Debug, serde::Serialize)]
 pub struct Status {
@@ -29,7 +30,7 @@ pub struct Status {
     pub providers: Vec<ProviderStatus>,
     pub targets: Vec<TargetStatus>,
     pub pools: Vec<PoolLine>,
-    pub images: Vec<ImageLine>,
+    pub images: Vec<ImageRow>,
     /// Nodes of pools that are not in the desired state any more: pool -> state -> how many.
     pub removed_pools: BTreeMap<String, BTreeMap<&'static str, u32>>,
     /// What the next pass would do: verb -> how many chains.
@@ -108,7 +109,7 @@ pub fn status(
         providers: providers.map(|provider| provider_status(desired, observed, further, provider, &loads)).collect(),
         targets: plan.head.targets.iter().map(|target| target_status(joined, target)).collect(),
         pools: plan.pools.clone(),
-        images: plan.images.clone(),
+        images: image_rows(plan),
         removed_pools,
         to_do,
     }
@@ -169,6 +170,7 @@ fn target_status(joined: &Joined<'_>, target: &TargetHead) -> TargetStatus {
 /// `plan` is the one that the status was made from.
 pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
+    text.push_str(&title(&plan.head));
     text.push_str(&gaps_text(&status.gaps, style));
     for refusal in &status.refusals {
         text.push_str(&refusal_text(refusal, style));
@@ -178,7 +180,6 @@ pub fn text(status: &Status, plan: &Plan, now: Timestamp, style: Style) -> Strin
     if let Some(reason) = &status.paused {
         let _ = writeln!(text, "{} {}", style.paint(Role::Warning, "paused:"), printable(reason));
     }
-    text.push_str(&title(&plan.head));
     text.push('\n');
     text.push_str(&providers(status, style));
     for provider in &status.providers {

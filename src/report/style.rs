@@ -1,4 +1,6 @@
-//! Colour, where a terminal wants it. Every screen is complete without.
+//! Colour, where a terminal wants it, and widths. Every screen is complete without. The only door to unicode-width.
+
+use unicode_width::UnicodeWidthStr as _;
 
 /// Whether and how text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -8,6 +10,8 @@ pub struct Style {
     pub width: usize,
     /// It is for a screen of that width: a table leaves out what it has no room for. Else it is whole, however wide.
     pub fit: bool,
+    /// The command has all of it as JSON, too.
+    pub json: bool,
 }
 
 /// What a text is, not how it looks.
@@ -29,7 +33,13 @@ impl Style {
     pub const NARROWEST: usize = 40;
 
     pub fn plain() -> Self {
-        Self { colour: false, width: Self::WIDTH, fit: false }
+        Self { colour: false, width: Self::WIDTH, fit: false, json: false }
+    }
+
+    /// Of a command with `--format json`.
+    #[must_use]
+    pub fn with_json(self) -> Self {
+        Self { json: true, ..self }
     }
 
     pub fn paint(self, role: Role, text: &str) -> String {
@@ -44,14 +54,19 @@ impl Style {
     }
 }
 
+/// How many columns of a terminal a text takes: letters of East Asia take two, marks above letters none.
+pub fn cells(text: &str) -> usize {
+    text.width()
+}
+
 /// Wraps at spaces to a width; the lines after the first are indented. A word longer than a line stays whole.
 pub fn wrap(text: &str, width: usize, first: usize, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut room = width.saturating_sub(first);
     for word in text.split(' ') {
-        let needed = word.chars().count() + usize::from(!line.is_empty());
-        if !line.is_empty() && line.chars().count() + needed > room {
+        let needed = cells(word) + usize::from(!line.is_empty());
+        if !line.is_empty() && cells(&line) + needed > room {
             lines.push(std::mem::take(&mut line));
             room = width.saturating_sub(indent);
         }
@@ -72,6 +87,7 @@ mod tests {
     fn wraps_at_spaces_and_keeps_long_words() {
         assert_eq!(wrap("one two three", 9, 2, 4), ["one two", "three"]);
         assert_eq!(wrap("https://integration.example.org/ci/ x", 10, 0, 2), ["https://integration.example.org/ci/", "x"]);
+        assert_eq!(wrap("日本 語", 6, 0, 0), ["日本", "語"]);
     }
 
     #[test]

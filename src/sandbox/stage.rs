@@ -17,6 +17,8 @@ const PROVIDER: &str = "sandbox";
 const TARGET: &str = "ci";
 const IMAGE: &str = "debian-12";
 const FLAVOR: &str = "m1.small";
+const BUILDER_FLAVOR: &str = "m1.medium";
+const SNAPSHOT: &str = "ci-snapshot";
 
 /// A person's own script is not tried out here: it is told at the start.
 pub const PLAYED: &str = "no script is run here: each is played as one that ends well";
@@ -52,6 +54,17 @@ impl Stage {
             Self { world, desired_state: dir.join("desired-state"), clouds_yaml: dir.join("clouds.yaml"), target, http, ssh };
         stage.write(dir, generation, &provider)?;
         Ok(stage)
+    }
+
+    /// What a person can try the commands about images on, beside the pool: a second flavor, and a snapshot that is built from
+    /// the image that there is.
+    pub fn add_an_image(&self, dir: &Path) -> io::Result<()> {
+        let provider = ProviderName::from(PROVIDER);
+        self.world.add_flavor(&provider, BUILDER_FLAVOR, 2, 4096);
+        fs::create_dir_all(self.desired_state.join("images"))?;
+        fs::write(self.desired_state.join("scripts/setup.sh"), "#!/bin/sh\n# What each node from the snapshot has.\nexit 0\n")?;
+        let image = image_yaml(&dir.join("id_ed25519"), self.ssh.port());
+        fs::write(self.desired_state.join(format!("images/{SNAPSHOT}.yaml")), image)
     }
 
     fn write(&self, dir: &Path, generation: Generation, provider: &ProviderName) -> io::Result<()> {
@@ -146,6 +159,24 @@ used-when: [gearman]
 agent:
   launcher: inbound
   remote-fs: /home/jenkins/workspace
+",
+        quoted(key)
+    )
+}
+
+fn image_yaml(key: &Path, port: u16) -> String {
+    format!(
+        "providers: [{PROVIDER}]
+base-image: {IMAGE}
+flavor: {BUILDER_FLAVOR}
+setup-script: setup.sh
+script-dir: scripts
+username: jenkins
+private-key: {}
+ssh-port: {port}
+diskimage:                           # of `image build`, which takes diskimage-builder and root
+  elements: [debian-minimal, vm]
+  release: bookworm
 ",
         quoted(key)
     )

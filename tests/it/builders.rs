@@ -34,7 +34,7 @@ const ROWS: &[(&str, &str)] = &[
     // Up to its setup script it is a machine as others are.
     ("ssh=none", "preparing"),
     ("ssh=none unpinned", "booting"),
-    ("ssh=none unpinned age=6m", "failed: no SSH within 5m (connection refused)"),
+    ("ssh=none unpinned age=6m", "failed: no SSH within 5m (port 22: connection refused)"),
     ("ssh=other-key", "failed: another SSH host key than the pinned one"),
     ("script=none", "booting: up"),
     ("script=running:9m", "preparing"),

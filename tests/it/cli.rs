@@ -9,4 +9,5 @@ mod screens;
 mod secrets;
 mod signals;
 mod surroundings;
+mod terminal;
 mod transcript;

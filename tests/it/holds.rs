@@ -99,3 +99,23 @@ fn a_lock_without_a_hold_has_no_end() {
     assert!(scene.names().contains(&server.name.to_string()));
     scene.assert_settled();
 }
+
+/// Written by hand, as docs/cli.md says it, or in less words.
+#[test]
+fn a_hold_without_words_is_said_without_a_colon() {
+    let held = |mark: &str| {
+        let mut scene = Scene::new(Generation::J2_462);
+        scene.pool().min_ready = 1;
+        scene.converge();
+        let server = scene.servers().into_iter().next().expect("a server");
+        scene.world.change_server(&server.id, |server| {
+            server.metadata.insert(Mark::Hold.key(), mark.to_owned());
+        });
+        let plan = scene.plan();
+        plan.waits.iter().find(|wait| wait.state == "held").expect("it is held").waits_for.to_string()
+    };
+    assert_eq!(held("alice; 2026-12-01T12:00:00Z; T143938"), "a person: held by alice: T143938");
+    assert_eq!(held("alice; -; "), "a person: held by alice");
+    assert_eq!(held("alice"), "a person: held by alice");
+    assert_eq!(held("; -; "), "a person: held by somebody");
+}

@@ -1,7 +1,7 @@
 //! `image build`: what cannot be published is said before anything is built; a build that is stopped is stopped as a whole.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -137,6 +137,54 @@ fn a_build_that_is_told_to_end_is_ended_with_all_that_it_started() {
         }
         nothing_left(&served, &child);
     }
+}
+
+/// The terminal goes away as its emulator does: nothing can be printed any more, and it is cleaned up all the same.
+#[test]
+fn a_build_whose_terminal_is_closed_cleans_up() {
+    let served = served();
+    // What it prints of its cleaning up is seen by nobody.
+    let cleaned = served.desired_state().join("../cleaned");
+    let script = SLEEPS.replace("echo cleaned >&2\n", &format!("echo cleaned >&2\n    >'{}'\n", cleaned.display()));
+    let bin = scene(&served, &script).to_string_lossy().into_owned();
+    let named = served.poolkeeper(&["image", "build", "base", "--no-publish", "--directory", &bin]);
+    let words: Vec<String> = named.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let pid_file = served.desired_state().join("../pid");
+    let program = named.get_program().to_string_lossy();
+    let line = format!("echo $$ >'{}'; exec env {DEFAULT} {program} {}", pid_file.display(), words.join(" "));
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]).env_clear();
+    terminal.envs(named.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh");
+    terminal.env("PATH", format!("{bin}:/usr/bin:/bin")).env("TMPDIR", served.desired_state().join("../tmp"));
+    let spawned = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut terminal = match spawned {
+        Ok(terminal) => terminal,
+        Err(error) => {
+            writeln!(std::io::stderr(), "\nNOT CHECKED: a terminal, by script: {error}").expect("stderr");
+            return;
+        }
+    };
+    let mut screen = BufReader::new(terminal.stdout.take().expect("its screen"));
+    let mut line = String::new();
+    while !line.starts_with("child ") {
+        line.clear();
+        assert_ne!(screen.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    let child = line.trim_start_matches("child ").trim().to_owned();
+    terminal.kill().expect("it runs");
+    terminal.wait().expect("its end");
+    let stat = Path::new("/proc").join(fs::read_to_string(pid_file).expect("its pid").trim()).join("stat");
+    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    // It is no child of ours; a minute is far more than it takes.
+    for _ in 0..600 {
+        if !runs() {
+            break;
+        }
+        sleep(SignedDuration::from_millis(100));
+    }
+    assert!(!runs(), "it goes on without its terminal");
+    assert!(cleaned.exists(), "its trap came to its end");
+    nothing_left(&served, &child);
 }
 
 /// As `nohup` starts it.

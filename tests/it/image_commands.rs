@@ -66,6 +66,15 @@ fn a_snapshot_is_built_pinned_called_bad_and_gone_back_from() {
     let (code, text) = said(&served, &["image", "publish", &path.to_string_lossy(), &names[1]]);
     assert!(code == 5 && text.contains("is a snapshot that nodes boot from"), "{code}: {text}");
 
+    let as_before = served.done(&["image", "delete", &names[1]], "the one before");
+    assert!(as_before.ends_with(&format!("\nnodes boot from {}, as before\n", names[0])), "{as_before}");
+    assert_eq!(states(&served), ["current", "bad"]);
+    let as_before = served.done(&["image", "delete", "--now", &names[1]], "the one before, at once");
+    assert!(as_before.ends_with(&format!("\nnodes boot from {}, as before\n", names[0])), "{as_before}");
+    served.done(&["image-update", "cloud-0", "snapshot"], "another");
+    let names: Vec<String> = listed(&served).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(states(&served), ["current", "previous"]);
+
     let bad = served.done(&["image", "delete", &names[0]], "delete");
     assert!(bad.contains(&format!("nodes boot from {} now", names[1])), "{bad}");
     assert_eq!(states(&served), ["bad", "current"]);

@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use poolkeeper::cli::{ExplainArgs, Format};
+use poolkeeper::commands::explain::show;
 use poolkeeper::observed::Image;
 use poolkeeper::plan::WaitsFor;
 use poolkeeper::report::plan_text::plan_text;
 use poolkeeper::report::style::Style;
-use poolkeeper::sandbox::Fate;
+use poolkeeper::sandbox::{Fate, SshFate};
 
 use crate::images::{IMAGE, change_image, images, scene};
 use crate::images_fail::{of_image, setup_fails};
@@ -46,6 +48,17 @@ fn who_deletes_the_last_good_one_hears_what_builds_another() {
     let served = served();
     let list = served.done(&["image", "list"], "nothing yet");
     assert!(list.contains("the next run, it is due: there is no good snapshot"), "{list}");
+    let json = || serde_json::from_str::<serde_json::Value>(&served.done(&["image", "list", "--format", "json"], "a list"));
+    let none = json().expect("JSON");
+    assert_eq!((&none["snapshots"], &none["images"][0]["name"]), (&serde_json::json!([]), &"snapshot".into()), "{none}");
+    assert_eq!(none["images"][0]["due"], "missing", "{none}");
+    served.done(&["image", "update", "snapshot"], "begun");
+    let begun = json().expect("JSON");
+    let image = &begun["images"][0];
+    assert!(
+        image["builder"].is_string() && image["state"].is_string() && image["builder_waits_for"] != serde_json::Value::Null,
+        "{begun}"
+    );
     served.done(&["image", "update", "snapshot", "--wait"], "the first");
     let name = snapshots(&served)[0].name.clone();
     let said = served.done(&["image", "delete", &name], "the last good one");
@@ -105,4 +118,42 @@ fn a_build_that_failed_is_told() {
     let good: Vec<_> = plans.iter().filter(|plan| plan.images[0].current.is_some()).collect();
     assert!(!good.is_empty() && good.iter().all(|plan| plan.images[0].failed.is_none()), "over once a later one is good");
     scene.assert_settled();
+}
+
+/// A publish has taken its base image's name.
+#[test]
+fn the_base_of_a_snapshot_has_the_name_that_it_has_now() {
+    let served = served();
+    served.done(&["image", "update", "snapshot", "--wait"], "the first");
+    let file = served.desired_state().join("../file");
+    fs::write(&file, "a disk").expect("a file");
+    served.done(&["image", "publish", &file.to_string_lossy(), "debian-12"], "another base image");
+    let rows = || -> serde_json::Value {
+        serde_json::from_str(&served.done(&["image", "list", "--format", "json"], "a list")).expect("JSON")
+    };
+    let base = || rows()["snapshots"][0]["base"].as_str().expect("a base").to_owned();
+    assert!(base().starts_with("debian-12_old_"), "{}", base());
+    // Gone, it has none: its id, short where a person reads it.
+    served.world.with(|state| {
+        state.clouds.values_mut().for_each(|cloud| cloud.images.retain(|image| !image.seen.name.contains("_old_")));
+    });
+    let id = base();
+    assert_eq!(id.len(), 36, "{id}");
+    let list = served.done(&["image", "list"], "a list");
+    assert!(list.contains(&format!(" {} ", &id[..8])) && !list.contains(&id), "{list}");
+}
+
+#[test]
+fn what_a_builder_waits_for_is_its_setup_script() {
+    let scene = scene();
+    scene.world.with(|state| state.faults.next_fates.push_back(Fate { ssh: SshFate::Never, ..Fate::default() }));
+    scene.timer_until(|scene| scene.world.with(|state| state.clouds.values().any(|cloud| !cloud.servers.is_empty())));
+    scene.timer();
+    let name = scene.world.servers(&PROVIDER.into())[0].name.to_string();
+    let args = ExplainArgs { node: name, format: Format::Text };
+    let mut out = Vec::new();
+    show(&args, &scene.desired, &scene.world, &|| scene.world.now(), Style::plain(), &mut out).expect("a builder");
+    let text = String::from_utf8(out).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("its host key is pinned and its setup script starts"), "{text}");
+    assert!(!text.contains("ready script"), "{text}");
 }

@@ -24,6 +24,8 @@ mod http_server;
 mod image_build;
 #[cfg(feature = "sandbox")]
 mod image_commands;
+#[cfg(feature = "sandbox")]
+mod image_save;
 mod image_words;
 #[cfg(feature = "sandbox")]
 mod images;

@@ -1,7 +1,6 @@
 //! A run among others and in front of a person: the lock between passes, gaps, the question of `apply`, `--pool`.
 
 use std::fs::{File, OpenOptions};
-use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use poolkeeper::cli::{ApplyArgs, Format, PlanArgs};
 use poolkeeper::commands::apply::{Console, apply};
 use poolkeeper::commands::plan::plan;
+use poolkeeper::commands::signals::Heard;
 use poolkeeper::desired::Desired;
 use poolkeeper::execute::ChainResult;
 use poolkeeper::exit::Usage;
@@ -30,6 +30,7 @@ fn settings() -> Settings {
         verbose: 0,
         style,
         talk,
+        folds: false,
         terminal: true,
         lively: false,
         env: Environment::default(),
@@ -51,9 +52,13 @@ fn apply_args() -> ApplyArgs {
 
 /// Its `apply` with these answers: what it said.
 fn answered(scene: &Scene, world: &dyn World, answers: &str) -> String {
-    let (mut out, mut answers) = (Vec::new(), Cursor::new(answers.as_bytes().to_vec()));
+    let (mut out, answers) = (Vec::new(), Mutex::new(answers.split_inclusive('\n')));
     let stopped = AtomicBool::new(false);
-    let console = Console { out: &mut out, answers: Some(&mut answers), stopped: &stopped, calls: &|| 0 };
+    let answer = |ask: &mut dyn FnMut()| {
+        ask();
+        Heard::Line(answers.lock().expect("no panic").next().unwrap_or_default().to_owned())
+    };
+    let console = Console { out: &mut out, answer: Some(&answer), stopped: &stopped, calls: &|| 0 };
     apply(&apply_args(), &settings(), &scene.desired, world, console).expect("a code");
     String::from_utf8(out).expect("text")
 }

@@ -12,10 +12,12 @@ use poolkeeper::sandbox::{Fate, Generation, SshFate};
 use crate::audited::planned;
 use crate::scene::{PROVIDER, Scene};
 
+const SCREEN: Style = Style { colour: false, width: Style::WIDTH, fit: true, json: false };
+
 fn status(scene: &Scene, format: Format) -> String {
     let mut out = Vec::new();
     let args = StatusArgs { format };
-    show(&args, &scene.desired, &scene.world, &|| scene.world.now(), Style::plain(), &mut out).expect("a status");
+    show(&args, &scene.desired, &scene.world, &|| scene.world.now(), SCREEN, &mut out).expect("a status");
     String::from_utf8(out).expect("UTF-8")
 }
 
@@ -32,7 +34,7 @@ fn same(text: &str, expected: &str) {
 fn waits(scene: &Scene) -> String {
     let observed = observe(&scene.world, &scene.desired, &ThisRun::default(), &|| scene.world.now());
     let now = scene.world.now();
-    waits_text(&planned(&scene.desired, &observed, now), &join(&scene.desired, &observed, now), &[], Style::plain())
+    waits_text(&planned(&scene.desired, &observed, now), &join(&scene.desired, &observed, now), &[], SCREEN)
 }
 
 /// Three wanted: one ready, one a person's, one failed, and a newer one that boots; a stranger's server beside them.
@@ -83,17 +85,17 @@ Nothing can be done now. Kept: 1 held, 1 failed (poolkeeper explain NODE)
 }
 
 #[test]
-fn gaps_come_first() {
+fn gaps_stand_below_the_head() {
     let scene = mixed();
     scene.world.begin_outage(Source::Target(Scene::target()), "connect timed out after 10s");
     same(
         &status(&scene, Format::Text),
         "
+contint: 1 provider, 1 target, 1 pool
 gap:     contint1001 was not seen: connect timed out after 10s
   tried: GET /computer/api/json
   stops: every deletion of nodes registered there; launches go on, registration
          waits
-contint: 1 provider, 1 target, 1 pool
 
 provider servers launching instances   cores    RAM GiB foreign
 eqiad    4 of 10   1 of 10   5 of 25 5 of 40 10 of 50.5       1
@@ -108,9 +110,8 @@ ci-jessie     0        2    0      1    0    0      1    3 SSH, contint1001 to
                                                            be seen again (2),
                                                            the next try, under
                                                            way (try 1: no SSH
-                                                           within 5m
-                                                           (connection
-                                                           refused))
+                                                           within 5m (port 22:
+                                                           connection refused))
 
 Nothing to do now; not seen: contint1001. Kept: 1 failed (poolkeeper explain
 NODE)
@@ -123,7 +124,7 @@ fn a_provider_that_is_not_seen() {
     let scene = mixed();
     scene.world.begin_outage(Source::Provider(PROVIDER.into()), "HTTP 503");
     let text = status(&scene, Format::Text);
-    assert!(text.starts_with("gap:     eqiad was not seen: HTTP 503\n  tried: GET /servers/detail\n"), "{text}");
+    assert!(text.contains("1 pool\ngap:     eqiad was not seen: HTTP 503\n  tried: GET /servers/detail\n"), "{text}");
     assert!(text.contains("\neqiad    not seen         -         -     -       -       -\n"), "{text}");
 }
 
@@ -135,11 +136,11 @@ fn a_removed_pool_is_shown_with_what_a_limit_holds() {
     same(
         &status(&scene, Format::Text),
         "
+contint: 1 provider, 1 target, 0 pools
 refused: 1 of 1 healthy nodes would be deleted, limit is 0 (max-deletes-per-run:
          50%)
          none of them is, now or by the timer; lift once with --allow-deletes 1
 paused: moving house
-contint: 1 provider, 1 target, 0 pools
 
 provider servers launching instances   cores    RAM GiB foreign
 eqiad    4 of 10   0 of 10   5 of 25 5 of 40 10 of 50.5       1
@@ -208,7 +209,7 @@ left alone            state   waits for
 ci-jessie-1ngdcde00gw kept    a person: offline: disk full
 ci-jessie-1ngdcdw00hw ready   a build
 ci-jessie-1ngdcep005z failed  the next try, under way (try 1: no SSH within 5m
-                              (connection refused))
+                              (port 22: connection refused))
 ci-jessie-1ngdcr800vn booting SSH
 ",
     );

@@ -72,6 +72,7 @@ const CRATES: &[&str] = &[
     "tar",
     "terminal_size",
     "tokio",
+    "unicode-width",
 ];
 
 /// A tree without a fault, a file for each rule to look at.

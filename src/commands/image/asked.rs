@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Undone;
 use crate::cli::UploadArgs;
+use crate::live::machine::remote_command::quote;
 
 /// What clap sets where nothing is said: then nothing is asked for.
 const CONTAINER: &str = "bare";
@@ -28,7 +29,7 @@ fn asked(args: &UploadArgs) -> Vec<Asked<'_>> {
         }
     }
     for (key, value) in property {
-        asked.push(Asked { key, value: value.clone(), option: Some(format!("--property '{key}={value}'")) });
+        asked.push(Asked { key, value: value.clone(), option: Some(format!("--property {}", quote(&format!("{key}={value}")))) });
     }
     asked
 }
@@ -95,6 +96,9 @@ mod tests {
                  `openstack image set --min-disk 6 --min-ram 512 --property 'os_distro=debian' 7f` does it"
             )
         );
+        // As it is pasted, a shell reads the value again.
+        let quoted = said(&["--property", "note=it's $HOME"]).expect("not set");
+        assert!(quoted.ends_with(r"`openstack image set --property 'note=it'\''s $HOME' 7f` does it"), "{quoted}");
         let format = said(&["--disk-format", "raw"]).expect("another format");
         assert!(format.contains("disk_format is `qcow2`") && format.ends_with("rename 7f, and publish again"), "{format}");
     }

@@ -174,6 +174,8 @@ fn after(found: &Found<'_>, at_once: bool, at: At<'_>, observed: &Observed) -> S
     let snapshots = Snapshots::of(at.desired, observed);
     let next = snapshots.good(image, provider).find(|one| one.id != snapshot.id);
     match next {
+        // It was not the one that nodes boot from.
+        Some(next) if next.created > snapshot.created => format!("nodes boot from {}, as before", next.name),
         // What said so is gone with it.
         Some(next) if at_once => format!(
             "nodes boot from {} now; nothing tells any more that these inputs are bad: unless one changes, the next run builds them again",

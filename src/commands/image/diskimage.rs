@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::Undone;
 use super::group::{self, By, PATIENCE, Watch};
+use super::kinds::ending;
 use super::unique::Scratch;
 use crate::desired::ScriptDir;
 use crate::exit::Usage;
@@ -72,16 +73,6 @@ pub fn make(recipe: Recipe<'_>, making: Making<'_>) -> anyhow::Result<PathBuf> {
         }
     }
     result.map(|()| file)
-}
-
-/// What disk-image-create calls the file of a kind.
-fn ending(kind: &str) -> Result<&str, Usage> {
-    match kind {
-        "squashfs" => Ok("squash"),
-        "docker" => Err(Usage("--type docker: it makes no file".to_owned())),
-        _ if !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric()) => Ok(kind),
-        _ => Err(Usage(format!("--type {kind}: one kind of file, as qcow2 or raw"))),
-    }
 }
 
 /// How the files of this call, and no other file yet, begin: of the image's name only what a shell takes for one word.
@@ -205,7 +196,9 @@ fn run(command: &mut Command, program: &Path, log: &Path) -> anyhow::Result<()> 
                 PATIENCE.as_mins()
             );
             let hint = "its mounts and loop devices may be left: look for `dib_build` in `mount` and `losetup`";
-            return Err(Undone::new(said, hint).into());
+            let numbers = ended.left.join(" ");
+            let left = if numbers.is_empty() { String::new() } else { format!("; of it goes on: `ps -fp '{numbers}'`") };
+            return Err(Undone::new(said, &format!("{hint}{left}")).into());
         }
     }
     let _closed = filter.recv_timeout(FILTER);
@@ -384,8 +377,7 @@ mod tests {
             (Making { directory: &blank, ..whole }, "takes no path with a blank"),
             (Making { directory: &none, ..whole }, "there is no such directory"),
             (Making { elements: Some(Path::new("/a:b")), ..whole }, "takes no path with a blank or one of `*` `?` `[` `:`"),
-            (Making { kind: "qcow2,raw", ..whole }, "--type qcow2,raw: one kind of file"),
-            (Making { kind: "docker", ..whole }, "it makes no file"),
+            (Making { kind: "qcow2,raw", ..whole }, "--type qcow2,raw: it is one of qcow2, raw, vmdk"),
         ];
         for (making, words) in cases {
             let why = scene.refused(recipe, making);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -34,10 +34,12 @@ const LOOKS_BEFORE_A_WORD: u32 = 20;
 const LOOKS_AFTER_A_KILL: u32 = 50;
 
 /// What became of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub status: ExitStatus,
     pub by: By,
+    /// The numbers of those of its group that go on: of a user that we may not signal, or asleep in the kernel.
+    pub left: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,40 @@ impl Watch {
         let signals = send.clone();
         std::thread::spawn(move || while woken.read_exact(&mut [0]).is_ok() && signals.send(Event::Signal).is_ok() {});
         Ok(Self { over, events, send })
+    }
+}
+
+/// What is done before a signal ends this process, while it is there: then the signal has its default action, as without it.
+#[derive(Debug)]
+pub struct CutOff {
+    over: Arc<AtomicBool>,
+}
+
+impl CutOff {
+    pub fn start(clean_up: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let over = Arc::new(AtomicBool::new(false));
+        let which = Arc::new(AtomicUsize::new(0));
+        let (mut woken, wakes) = UnixStream::pair()?;
+        for signal in SIGNALS.into_iter().filter(|signal| !ignored(*signal)) {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&over))?;
+            signal_hook::flag::register_usize(signal, Arc::clone(&which), signal.unsigned_abs() as usize)?;
+            signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        }
+        std::thread::spawn(move || {
+            if woken.read_exact(&mut [0]).is_ok() {
+                clean_up();
+                let signal = i32::try_from(which.load(Ordering::SeqCst)).unwrap_or(SIGTERM);
+                // It does not come back.
+                drop(signal_hook::low_level::emulate_default_handler(signal));
+            }
+        });
+        Ok(Self { over })
+    }
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
     }
 }
 
@@ -120,7 +156,8 @@ pub fn wait(child: &mut Child, name: &str, filter: &str, watch: &Watch) -> io::R
     if end.by != By::Itself {
         end.rest(watch);
     }
-    Ok(Ended { status, by: end.by })
+    let left = if end.by == By::Itself { Vec::new() } else { alive(group).map(Member::number).collect() };
+    Ok(Ended { status, by: end.by, left })
 }
 
 struct End<'a> {
@@ -161,8 +198,12 @@ impl End<'_> {
             // No /proc to see them in.
             said(kill_process_group(self.group, Signal::TERM));
         }
-        for member in members.iter().filter(|member| !member.runs(self.filter)) {
-            said(kill_process(member.0, Signal::TERM));
+        let told = members.iter().filter(|member| !member.runs(self.filter));
+        let results: Vec<_> = told.map(|member| kill_process(member.0, Signal::TERM)).collect();
+        let refused = results.iter().filter(|result| **result == Err(Errno::PERM)).count();
+        results.into_iter().for_each(said);
+        if let Some(words) = beyond_us(refused) {
+            say(&words);
         }
     }
 
@@ -175,7 +216,7 @@ impl End<'_> {
     /// What the program had started and left to itself.
     fn rest(&mut self, watch: &Watch) {
         let (mut looks, mut after_a_kill) = (0, 0);
-        while test_kill_process_group(self.group) != Err(Errno::SRCH) && after_a_kill < LOOKS_AFTER_A_KILL {
+        while is_there(self.group) && after_a_kill < LOOKS_AFTER_A_KILL {
             match watch.events.recv_timeout(LOOK) {
                 Ok(Event::Signal) => self.signalled(),
                 Ok(Event::Ended) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -192,7 +233,28 @@ impl End<'_> {
     }
 }
 
-/// A process that is gone needs no word; one of another user, of sudo's, hears of it from the program's own cleaning up.
+/// Not by a `sudo kill` of ours: a number that is somebody else's by then would be killed with root's rights.
+fn beyond_us(refused: usize) -> Option<String> {
+    let (are, them) = match refused {
+        0 => return None,
+        1 => ("process of it runs", "it"),
+        _ => ("processes of it run", "them"),
+    };
+    Some(format!("stopping: {refused} {are} as root, by sudo: no signal of ours reaches {them}; the end of {them} is waited for"))
+}
+
+/// Whether anything of a group still runs. What has ended and was never fetched, in a container whose first process fetches
+/// nobody, is there for ever, and does nothing any more.
+fn is_there(group: Pid) -> bool {
+    // None seen of a group that is there: no /proc, or others' processes are hidden in it.
+    test_kill_process_group(group) != Err(Errno::SRCH) && (alive(group).next().is_some() || members(group).next().is_none())
+}
+
+fn alive(group: Pid) -> impl Iterator<Item = Member> {
+    members(group).filter(|member| !member.has_ended())
+}
+
+/// A process that is gone needs no word.
 fn said(result: rustix::io::Result<()>) {
     if let Err(error) = result {
         tracing::info!(%error, "a signal did not arrive");
@@ -209,15 +271,28 @@ fn members(group: Pid) -> impl Iterator<Item = Member> {
 }
 
 impl Member {
-    fn group(self) -> Option<Pid> {
-        // `PID (NAME) STATE PARENT GROUP ...`: a name may have anything in it.
-        let about = fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero())).ok()?;
+    fn number(self) -> String {
+        self.0.as_raw_nonzero().to_string()
+    }
+
+    /// Of `PID (NAME) STATE PARENT GROUP ...`, the nth word behind the name, which may have anything in it.
+    fn stat(self, nth: usize) -> Option<String> {
+        let about = fs::read_to_string(format!("/proc/{}/stat", self.number())).ok()?;
         let (_, after_the_name) = about.rsplit_once(')')?;
-        Pid::from_raw(after_the_name.split_whitespace().nth(2)?.parse().ok()?)
+        after_the_name.split_whitespace().nth(nth).map(str::to_owned)
+    }
+
+    fn group(self) -> Option<Pid> {
+        Pid::from_raw(self.stat(2)?.parse().ok()?)
+    }
+
+    /// A zombie, or gone.
+    fn has_ended(self) -> bool {
+        self.stat(0).is_none_or(|state| matches!(state.as_str(), "Z" | "X"))
     }
 
     fn runs(self, word: &str) -> bool {
-        let line = fs::read(format!("/proc/{}/cmdline", self.0.as_raw_nonzero())).unwrap_or_default();
+        let line = fs::read(format!("/proc/{}/cmdline", self.number())).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(word)
     }
 }
@@ -225,4 +300,39 @@ impl Member {
 /// To standard error; a closed one is nobody's loss.
 fn say(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in a container whose first process fetches nobody: this process is the parent, and does not.
+    #[test]
+    fn what_has_ended_and_was_never_fetched_is_not_waited_for() {
+        let mut leader = spawn(Command::new("sleep").arg("60")).expect("a program");
+        let group = Pid::from_raw(i32::try_from(leader.id()).expect("a number")).expect("a process");
+        let mut other = Command::new("true").process_group(group.as_raw_nonzero().get()).spawn().expect("another of its group");
+        let other_pid = Pid::from_raw(i32::try_from(other.id()).expect("a number")).expect("a process");
+        waitid(WaitId::Pid(other_pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("its end");
+        assert!(is_there(group), "the leader runs");
+        leader.kill().expect("a signal");
+        leader.wait().expect("its end");
+        assert_eq!(test_kill_process_group(group), Ok(()), "the other one is there, as a zombie");
+        assert!(!is_there(group));
+        let (send, events) = mpsc::channel();
+        let watch = Watch { over: Arc::default(), events, send };
+        let until = now().checked_add(SignedDuration::from_secs(1)).ok();
+        let mut end = End { group, name: "sleep", filter: "no filter", until, told: Some(now()), by: By::Signal };
+        end.rest(&watch);
+        assert_eq!(end.by, By::Signal, "nothing was left to be killed");
+        other.wait().expect("its end");
+    }
+
+    #[test]
+    fn what_no_signal_reaches_is_said() {
+        assert_eq!(beyond_us(0), None);
+        let two =
+            "stopping: 2 processes of it run as root, by sudo: no signal of ours reaches them; the end of them is waited for";
+        assert_eq!(beyond_us(2).as_deref(), Some(two));
+    }
 }

@@ -11,7 +11,7 @@ use crate::node::join;
 use crate::observed::Observed;
 use crate::plan::plan;
 use crate::report::gaps::gaps_text;
-use crate::report::image_list::{List, rows, text};
+use crate::report::image_list::{Listing, Names, image_rows, rows, text, unlisted_bases};
 use crate::settings::{Settings, now};
 use crate::world::World as _;
 
@@ -22,12 +22,24 @@ pub fn list(format: Format, settings: &Settings, at: At<'_>, out: &mut dyn Write
     let when = now();
     let joined = join(at.desired, &observed, when);
     let plan = plan(at.desired, &observed, when);
-    let rows = rows(at.desired, &observed, &joined, when);
-    let list = List { gaps: &gaps, snapshots: &rows, images: &plan.images };
+    let rows = rows(at.desired, &observed, &joined, &names(at, &observed), when);
     match format {
-        Format::Text => out.write_all(text(&rows, &plan, settings.style).as_bytes()),
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&list)?),
+        Format::Text => out.write_all(text(&rows, &plan, settings.style.with_json()).as_bytes()),
+        Format::Json => {
+            let listing = Listing { gaps, snapshots: rows, images: image_rows(&plan) };
+            writeln!(out, "{}", serde_json::to_string_pretty(&listing)?)
+        }
     }
     .context("cannot write the result")?;
     Ok(exit::DONE)
+}
+
+/// A call for each: a publish has renamed it, and a person knows no id. One that is gone has no name, and no gap is made of it.
+fn names(at: At<'_>, observed: &Observed) -> Names {
+    let named = unlisted_bases(at.desired, observed).into_iter().filter_map(|(provider, id)| {
+        let images = at.live.cloud(&provider).ok()?.images_named(id.as_str()).ok()?;
+        let name = images.into_iter().find(|image| image.id == id)?.name;
+        Some(((provider, id), name))
+    });
+    named.collect()
 }

@@ -5,6 +5,7 @@ pub mod build;
 pub mod change;
 pub mod diskimage;
 pub mod group;
+pub mod kinds;
 pub mod list;
 pub mod log;
 pub mod publish;

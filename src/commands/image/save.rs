@@ -19,14 +19,23 @@ pub fn save(args: &SaveArgs, at: At<'_>, out: &mut dyn Write) -> anyhow::Result<
         bail!(Usage(format!("{}: there is no such directory", parent.display())));
     }
     let cloud = at.live.cloud(&provider).map_err(Undone::from)?;
+    if args.file.is_dir() {
+        bail!(Usage(format!("{} is a directory: give the file in it that is to be written", args.file.display())));
+    }
     let there = || args.file.exists() && !args.force;
     if there() {
         bail!(Usage(format!("{} is there already; --force replaces it", args.file.display())));
     }
     let images = cloud.images_named(&args.name).map_err(Undone::from)?;
     let Some(image) = newest(&images, &args.name) else {
-        let others = if images.is_empty() { "no image of that name or id" } else { "no active image of that name or id" };
-        bail!(Undone::new(format!("{}: {others} in {provider}", args.name), "`openstack image list` shows what is there"));
+        if images.is_empty() {
+            let name = &args.name;
+            bail!(Usage(format!(
+                "{name}: no image of that name or id in {provider}; `openstack image list` shows what is there"
+            )));
+        }
+        let said = format!("{}: no active image of that name or id in {provider}", args.name);
+        bail!(Undone::new(said, "`openstack image list` shows what is there"));
     };
     let data = cloud.data(&image.id).map_err(Undone::from)?;
 

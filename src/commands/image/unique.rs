@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use super::group::CutOff;
+
 /// Far more than one process makes of a name at one time.
 const TRIES: u32 = 1000;
 
@@ -28,12 +30,13 @@ fn with(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A file of ours, removed when it is dropped before it was renamed.
+/// A file of ours, removed when it is dropped before it was renamed, or when a signal ends the process before that.
 #[derive(Debug)]
 pub struct Part {
     path: PathBuf,
     pub file: File,
     renamed: bool,
+    _cut_off: CutOff,
 }
 
 impl Part {
@@ -41,7 +44,9 @@ impl Part {
     pub fn of(target: &Path) -> io::Result<Self> {
         let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
         let (path, file) = first_free(&with(target, ".part"), create)?;
-        Ok(Self { path, file, renamed: false })
+        let left = path.clone();
+        let cut_off = CutOff::start(move || drop(fs::remove_file(&left)))?;
+        Ok(Self { path, file, renamed: false, _cut_off: cut_off })
     }
 
     pub fn path(&self) -> &Path {

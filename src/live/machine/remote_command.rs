@@ -181,8 +181,8 @@ fn digest(text: &str) -> Option<Digest> {
     Digest::deserialize(text).ok()
 }
 
-/// One word for a shell, whatever is in it.
-fn quote(word: &str) -> String {
+/// One word for a shell, whatever is in it: between single quotes nothing means anything but the quote that ends them.
+pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

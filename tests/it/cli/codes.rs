@@ -159,6 +159,23 @@ fn what_is_named_and_is_not_there() {
     expect(&mut transcript, "no file to publish", &place, &publish, exit::USAGE);
     let save = ["image", "save", "debian-12", "nowhere/debian.qcow2"];
     expect(&mut transcript, "no directory to save to", &place, &save, exit::USAGE);
+    let to_a_directory = ["image", "save", "debian-12", "tmp", "--force"];
+    expect(&mut transcript, "a directory to save to", &place, &to_a_directory, exit::USAGE);
+    for named in [
+        &["plan", "--pool", "nosuch"][..],
+        &["explain", "nosuch"],
+        &["image", "save", "nosuch", "file"],
+        &["image", "save", "debian-12", "file", "--provider", "nosuch"],
+        &["image", "pin", "nosuch"],
+        &["image", "unpin", "nosuch"],
+        &["image", "delete", "nosuch"],
+        &["image", "delete", "--now", "nosuch"],
+        &["image", "update", "nosuch"],
+        &["image", "log", "nosuch"],
+        &["image", "build", "nosuch"],
+    ] {
+        expect(&mut transcript, "a name that is nobody's", &place, named, exit::USAGE);
+    }
     transcript.check();
 }
 

@@ -36,3 +36,27 @@ fn a_sandbox_writes_over_no_files_but_its_own() {
         fs::write(own.join("desired-state/pools/ci-debian.yaml"), "").expect("written");
     }
 }
+
+/// The README's commands about images have something to work on.
+#[test]
+fn a_sandbox_has_an_image_to_build_and_a_flavor_to_change_to() {
+    let place = Place::empty();
+    let mut child = place.command(&["sandbox", "own"]).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut out = BufReader::new(child.stdout.take().expect("its output"));
+    read_until(&mut out, "poolkeeper --desired-state ");
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(&[&["--desired-state", "own/desired-state"], arguments].concat());
+        let said = place.said(&command.env("OS_CLIENT_CONFIG_FILE", place.path("own/clouds.yaml")).output().expect("it starts"));
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{arguments:?}: {said:?}");
+        said.stdout
+    };
+    assert_eq!(run(&["validate"]).lines().count(), 1);
+    assert!(run(&["image", "list"]).contains("ci-snapshot"));
+    let begun = run(&["image", "update", "ci-snapshot"]);
+    assert!(begun.contains("create ci-snapshot"), "{begun}");
+    place.edit("own/desired-state/pools/ci-debian.yaml", "flavor: m1.small", "flavor: m1.medium");
+    let plan = run(&["plan"]);
+    assert!(plan.contains("+ create  ci-debian x2") && plan.contains("m1.medium"), "{plan}");
+    terminate(&child);
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
+}

@@ -1,11 +1,9 @@
 //! What is seen where all is well: plan, apply and list, on a terminal and not, for people and for programs.
 
-use std::io::Write as _;
-use std::process::{Output, Stdio};
-
 use serde_json::Value;
 
 use super::place::{Place, Said};
+use super::terminal::on_a_terminal;
 use super::transcript::Transcript;
 
 /// One of two nodes has had its build.
@@ -66,6 +64,47 @@ fn a_list_of_long_names_fits_a_screen_and_is_whole_elsewhere() {
 fn first_name(place: &Place) -> String {
     let agents = place.stage.world.agents(&place.stage.target);
     agents.first().map(|agent| agent.name.to_string()).expect("an agent")
+}
+
+/// No table is wider than the screen, and no name is lost in it.
+#[test]
+fn names_of_fifty_letters_leave_every_screen_readable() {
+    let place = Place::empty();
+    let (old, pool) = ("ci-debian", "ci-debian-12-bookworm-amd64-with-docker-and-buildx");
+    let file = |name: &str| format!("desired-state/pools/{name}.yaml");
+    std::fs::rename(place.path(&file(old)), place.path(&file(pool))).expect("renamed");
+    place.passes(None);
+    let node = place.stage.world.servers(&"sandbox".into()).into_iter().map(|server| server.name).min().expect("a node");
+    for arguments in [&["list"][..], &["status"], &["-v", "plan"]] {
+        let said = place.run(arguments);
+        let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{arguments:?}: {wide:?}");
+        assert!(said.stdout.lines().count() < 30, "no column a letter wide: {}", said.stdout);
+    }
+    let first: String = place.run(&["list"]).stdout.lines().skip(1).take(2).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(first, node.to_string(), "in two pieces");
+    // What is deleted has its reason below its name, not in a column of three letters.
+    place.stage.world.start_gearman_build(&place.stage.target, &node, 0).expect("a free agent");
+    place.stage.world.tick(1);
+    let plan = place.run(&["plan"]).stdout;
+    assert!(plan.contains(&format!("- delete  {node}\n            ")), "{plan}");
+    let piped = place.command(&["status"]).env_remove("COLUMNS").output().expect("the program starts").stdout;
+    let piped = String::from_utf8_lossy(&piped).into_owned();
+    assert_eq!(piped.lines().filter(|line| line.starts_with(pool)).count(), 1, "{piped}");
+}
+
+#[test]
+fn errors_are_folded_on_a_terminal_alone() {
+    let place = Place::filled();
+    let name = "a-directory-of-a-long-name-that-nobody-has-made-in-this-place";
+    let said = place.run(&["--desired-state", name, "plan"]);
+    assert_eq!(said.stderr.lines().count(), 2, "a log is searched by the line: {}", said.stderr);
+    let Some(seen) = on_a_terminal(&place, &format!("--desired-state {name} plan"), "", true) else { return };
+    assert_eq!(seen.code, said.code);
+    assert!(seen.stdout.lines().all(|line| line.chars().count() <= 80), "{}", seen.stdout);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&seen.stdout), words(&said.stderr), "the same words");
+    assert!(seen.stdout.lines().count() > 2, "{}", seen.stdout);
 }
 
 /// A cloud that does not answer is no empty one.
@@ -132,31 +171,6 @@ fn programs_read_json() {
     let observed = json(&place.run(&["observe"]));
     let servers = observed.pointer("/lists/providers/sandbox/Ok/servers").and_then(Value::as_array);
     assert_eq!(servers.map(Vec::len), Some(2), "{observed}");
-}
-
-/// A command on a terminal of 80 columns; `answers` is typed there. None: this machine has no `script`.
-fn on_a_terminal(place: &Place, command: &str, answers: &str, no_colour: bool) -> Option<Said> {
-    let command = format!("stty cols 80; exec {} {command}", env!("CARGO_BIN_EXE_poolkeeper"));
-    let mut script = place.bare("script");
-    script.args(["-qec", &command, "/dev/null"]).env("SHELL", "/bin/sh").env("PATH", "/usr/bin:/bin").env_remove("COLUMNS");
-    if !no_colour {
-        script.env_remove("NO_COLOR");
-    }
-    let spawned = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            // Past the harness' capture, which hides what a passing test prints.
-            writeln!(std::io::stderr(), "\nNOT CHECKED: a terminal, by script: {error}").expect("stderr");
-            return None;
-        }
-    };
-    let mut keyboard = child.stdin.take().expect("its keyboard");
-    keyboard.write_all(answers.as_bytes()).expect("typed");
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("its end");
-    drop(keyboard);
-    let stdout = String::from_utf8(stdout).expect("UTF-8").replace("\r\n", "\n").into_bytes();
-    Some(place.said(&Output { status, stdout, stderr }))
 }
 
 /// The text without its colours.

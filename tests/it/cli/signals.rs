@@ -8,10 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use poolkeeper::exit;
 use poolkeeper::live::http::{Client, Method, Options, Patience, Request};
 use poolkeeper::lock::try_lock;
 
 use super::place::Place;
+use super::terminal::Terminal;
 use super::transcript::Transcript;
 use crate::http_server::{HttpServer, Reply, Seen};
 
@@ -128,6 +130,26 @@ fn sigterm_ends_the_wait_for_a_lock() {
     stderr.read_to_string(&mut talk).expect("text");
     assert_eq!(child.wait().expect("its end").code(), Some(75), "{waits}{talk}");
     assert!(talk.starts_with("stopping: ") && talk.contains("error: another run holds the lock"), "{talk}");
+}
+
+/// The signal is the answer: nothing that is typed afterwards counts.
+#[test]
+fn a_signal_at_the_question_is_a_no() {
+    let place = Place::empty();
+    let made = || place.stage.world.servers(&"sandbox".into()).len();
+    for (signal, code) in [("INT", exit::INTERRUPTED), ("TERM", exit::TERMINATED)] {
+        let Some(mut terminal) = Terminal::start(&place, "apply --deadline 1s", true) else { return };
+        terminal.wait_for("Apply? [y/N] ");
+        if signal == "INT" {
+            terminal.type_in("\u{3}");
+        } else {
+            terminal.signal(signal);
+        }
+        terminal.wait_for(&format!("\r\ndemo: stopped by SIG{signal}, nothing was changed\r\n"));
+        let said = terminal.end(&place);
+        assert_eq!((said.code, made()), (Some(code.into()), 0), "{}", said.stdout);
+        assert!(!said.stdout.contains("stopping:"), "no call is in flight: {}", said.stdout);
+    }
 }
 
 #[test]

@@ -135,14 +135,14 @@ ci-jessie-1ngdcd00028 is failed, since 44s
            image-ci-jessie
            no SSH on 127.10.1.1:22 (connection refused)
            Jenkins contint1001: no such agent
-  marks    no host key pinned, failed 44s ago (no SSH within 5m (connection
-           refused))
+  marks    no host key pinned, failed 44s ago (no SSH within 5m (port 22:
+           connection refused))
   rule     a server with the mark poolkeeper_failed is failed, and its machine
            is not asked again
   console  [    0.000000] Linux version 6.1.0
            [    2.104511] cloud-init: address 127.10.1.1
-  next     waits for the next try, under way (try 1: no SSH within 5m
-           (connection refused))
+  next     waits for the next try, under way (try 1: no SSH within 5m (port 22:
+           connection refused))
            then this one, the mark of back-off, is deleted
 ",
     );
