@@ -12,8 +12,8 @@ pub const BAD_DESIRED_STATE: u8 = 3;
 pub const CHANGES_PENDING: u8 = 4;
 /// Some actions failed; the rest was done.
 pub const SOME_FAILED: u8 = 5;
-/// A limit refused part of the plan, or the desired state asks for what is not there: a person must act. `plan --exit-code`: nothing
-/// else is to do.
+/// A limit or the quota refused part of the plan, or the desired state asks for what is not there: a person must act. `plan
+/// --exit-code`: nothing else is to do.
 pub const REFUSED: u8 = 6;
 /// Another run holds the lock (`EX_TEMPFAIL` of sysexits.h).
 pub const LOCKED: u8 = 75;

@@ -36,10 +36,11 @@ impl Plan {
         Some(of_pool(self.pools.iter().find(|line| line.name == *pool)?, lacks))
     }
 
-    /// A limit holds back something that is wanted, or what is wanted cannot be: more runs alone change nothing.
+    /// A limit or the cloud's quota holds back something that is wanted, or what is wanted cannot be: a person has to act. A pool
+    /// that is short and full is what its own `max-servers` asks for, each time that builds keep all of it busy.
     pub fn is_refused(&self) -> bool {
-        let full = |pool: &PoolLine| pool.counts.need() > 0 && pool.waits_for.as_ref().is_some_and(WaitsFor::is_for_a_limit);
-        !self.refusals.is_empty() || self.pools.iter().any(full) || !self.unmet().is_empty()
+        let no_quota = |pool: &PoolLine| pool.counts.need() > 0 && matches!(pool.waits_for, Some(WaitsFor::Quota(_)));
+        !self.refusals.is_empty() || self.pools.iter().any(no_quota) || !self.unmet().is_empty()
     }
 }
 
@@ -112,11 +113,6 @@ impl WaitsFor {
             | Self::Limit
             | Self::NextPass => return None,
         })
-    }
-
-    /// `max-servers` of the pool or the provider, or the project's quota.
-    fn is_for_a_limit(&self) -> bool {
-        matches!(self, Self::PoolFull { .. } | Self::ProviderFull { .. } | Self::Quota(_))
     }
 }
 

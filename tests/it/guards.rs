@@ -105,13 +105,16 @@ fn a_run_launches_no_more_than_max_launches_per_run() {
 }
 
 #[test]
-fn a_short_pool_without_room_or_without_its_flavor_is_refused() {
+fn a_short_pool_without_quota_or_without_its_flavor_is_refused() {
     let mut scene = filled(2);
     assert!(!scene.plan().is_refused());
     (scene.pool().min_ready, scene.pool().max_servers) = (3, 2);
+    assert!(!scene.plan().is_refused(), "as many as it may have: what its file says");
+    scene.pool().max_servers = 4;
+    scene.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = Some(2)));
     let full = scene.plan();
     assert!(full.is_empty() && full.is_refused() && full.unmet().is_empty(), "{:?}", full.pools);
-    scene.pool().max_servers = 4;
+    scene.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = None));
     scene.pool().flavor = FlavorChoice::Name("m1.smal".into());
     let unmet = scene.plan();
     let said: Vec<String> = unmet.unmet().iter().map(ToString::to_string).collect();

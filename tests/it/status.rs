@@ -79,7 +79,7 @@ pool      ready busy coming used held failed want waits for
 ci-jessie     1    0      1    0    1      1    3 room in the pool
                                                   (max-servers: 4)
 
-Nothing can be done now. Kept: 1 held, 1 failed (poolkeeper explain NODE)
+Nothing to do now. Kept: 1 held, 1 failed (poolkeeper explain NODE)
 ",
     );
 }
