@@ -104,7 +104,7 @@ fn a_snapshot_is_built_and_nodes_boot_from_it() {
     let [image] = images.as_slice() else { panic!("{images:?}") };
     let mark = |mark: ImageMark| image.properties.get(mark.key()).map_or("-", String::as_str);
     assert_eq!((image.status.as_str(), mark(ImageMark::Itself)), ("active", image.id.as_str()));
-    assert_eq!((mark(ImageMark::Image), mark(ImageMark::Bad)), (IMAGE, ""));
+    assert_eq!((mark(ImageMark::Image), mark(ImageMark::Bad), mark(ImageMark::Going)), (IMAGE, "", ""));
     assert!(mark(ImageMark::Spec).starts_with("v1 base=") && mark(ImageMark::Spec).len() <= 255, "{}", mark(ImageMark::Spec));
     assert_eq!(image.properties.get("hw_disk_bus").map(String::as_str), Some("virtio"));
     assert_eq!(bases(&scene), BTreeSet::from([image.id.to_string()]));

@@ -165,6 +165,7 @@ impl Builders<'_> {
             // What its base would pass on is not its own.
             (ImageMark::Itself, String::new()),
             (ImageMark::Bad, String::new()),
+            (ImageMark::Going, String::new()),
         ]);
         let create = CreateImage {
             provider: node.provider.clone(),
