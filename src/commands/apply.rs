@@ -177,11 +177,12 @@ impl Audience for Talk<'_> {
         };
         match heard {
             Heard::Line(line) => {
-                if !line.ends_with('\n') {
-                    // Its end instead of an answer: the cursor still stands behind the question.
+                // Its end instead of an answer: the cursor still stands behind the question.
+                let is_whole = line.ends_with('\n');
+                if !is_whole {
                     inner.say("\n");
                 }
-                inner.approved = matches!(line.trim(), "y" | "Y" | "yes");
+                inner.approved = is_whole && matches!(line.trim(), "y" | "Y" | "yes");
             }
             Heard::Signal(stop) => {
                 inner.say("\n");

@@ -115,6 +115,14 @@ impl Signals {
     /// Asks, and reads the next line of standard input, unless a signal comes before it: before the question, it is not asked.
     /// A thread reads: a read goes on after a signal.
     pub fn answer(&self, ask: &mut dyn FnMut()) -> Heard {
+        self.answer_of(ask, || {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line)?;
+            Ok(line)
+        })
+    }
+
+    fn answer_of(&self, ask: &mut dyn FnMut(), read: impl FnOnce() -> io::Result<String> + Send + 'static) -> Heard {
         let (send, heard) = channel();
         *self.asks() = Some(send.clone());
         let came = if let Some(stop) = self.first() {
@@ -122,14 +130,31 @@ impl Signals {
         } else {
             ask();
             std::thread::spawn(move || {
-                let mut line = String::new();
                 // What cannot be read is no answer.
-                let _unread = io::stdin().lock().read_line(&mut line);
-                let _nobody_waits_any_more = send.send(Heard::Line(line));
+                let _nobody_waits_any_more = send.send(Heard::Line(read().unwrap_or_default()));
             });
             heard.recv().unwrap_or_else(|_| Heard::Line(String::new()))
         };
         *self.asks() = None;
         self.first().map_or(came, Heard::Signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(ask: impl Fn(&Signals), read: fn() -> io::Result<String>) -> Heard {
+        let signals = Signals::default();
+        signals.answer_of(&mut || ask(&signals), read)
+    }
+
+    #[test]
+    fn a_signal_comes_before_what_was_typed() {
+        let line = Heard::Line("y\n".to_owned());
+        assert_eq!(answered(|_| (), || Ok("y\n".to_owned())), line);
+        let terminated = |signals: &Signals| signals.which.store(SIGTERM.unsigned_abs() as usize, Ordering::SeqCst);
+        assert_eq!(answered(terminated, || Ok("y\n".to_owned())), Heard::Signal(Stop::Terminate));
+        assert_eq!(answered(|_| (), || Err(io::ErrorKind::BrokenPipe.into())), Heard::Line(String::new()));
     }
 }

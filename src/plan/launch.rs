@@ -122,7 +122,7 @@ impl<'r, 'a> Pools<'r, 'a> {
                 Ok(create) => return Ok(create),
                 // The first provider is the preferred one: what it waits for is what a person wants to know, unless nothing helps.
                 Err(why) => {
-                    if waits.as_ref().is_none_or(|first| matches!(first, WaitsFor::BeyondQuota { .. })) {
+                    if waits.as_ref().is_none_or(|first: &WaitsFor| first.lacks().is_some()) {
                         waits = Some(why);
                     }
                 }

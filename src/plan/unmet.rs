@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{ImageLine, NodeWait, Plan, PoolLine, WaitsFor};
+use super::{ImageLine, NodeWait, Plan, PoolLine, Verb, WaitsFor};
+use crate::names::PoolName;
 
 /// A pool or a snapshot that nothing but a person can bring on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,15 +33,25 @@ impl Plan {
     }
 
     fn of_node(&self, wait: &NodeWait) -> Option<Unmet> {
-        let (lacks, pool) = (wait.waits_for.lacks()?, wait.subject.pool.as_ref()?);
-        Some(of_pool(self.pools.iter().find(|line| line.name == *pool)?, lacks))
+        let lacks = wait.waits_for.lacks()?;
+        let of_pool = |name: &PoolName| Some(of_pool(self.pools.iter().find(|line| line.name == *name)?, lacks.clone()));
+        let is_its = |line: &&ImageLine| Some(&line.name) == wait.subject.image.as_ref() && line.provider == wait.provider;
+        wait.subject.pool.as_ref().and_then(of_pool).or_else(|| {
+            let line = self.images.iter().find(is_its)?;
+            Some(Unmet { name: line.name.to_string(), stands: stands(line), lacks: lacks.clone() })
+        })
     }
 
     /// A limit or the cloud's quota holds back something that is wanted, or what is wanted cannot be: a person has to act. A pool
-    /// that is short and full is what its own `max-servers` asks for, each time that builds keep all of it busy.
+    /// that is short and full is what its own `max-servers` asks for, each time that builds keep all of it busy; and a quota that
+    /// is full while something of ours goes has room in seconds.
     pub fn is_refused(&self) -> bool {
-        let no_quota = |pool: &PoolLine| pool.counts.need() > 0 && matches!(pool.waits_for, Some(WaitsFor::Quota(_)));
-        !self.refusals.is_empty() || self.pools.iter().any(no_quota) || !self.unmet().is_empty()
+        let goes = self.chains.iter().any(|chain| chain.verb == Verb::Delete)
+            || self.waits.iter().any(|wait| wait.waits_for == WaitsFor::Deletion);
+        let is_quota = |waits: &Option<WaitsFor>| !goes && matches!(waits, Some(WaitsFor::Quota(_)));
+        let no_quota = self.pools.iter().any(|pool| pool.counts.need() > 0 && is_quota(&pool.waits_for))
+            || self.images.iter().any(|image| is_quota(&image.waits_for));
+        !self.refusals.is_empty() || no_quota || !self.unmet().is_empty()
     }
 }
 
@@ -52,11 +63,14 @@ fn of_pool(pool: &PoolLine, lacks: String) -> Unmet {
 }
 
 fn of_image(image: &ImageLine) -> Option<Unmet> {
-    let stands = match &image.current {
+    Some(Unmet { name: image.name.to_string(), stands: stands(image), lacks: image.waits_for.as_ref()?.lacks()? })
+}
+
+fn stands(image: &ImageLine) -> String {
+    match &image.current {
         Some(current) => format!("{current} stays in {}", image.provider),
         None => format!("no snapshot in {}", image.provider),
-    };
-    Some(Unmet { name: image.name.to_string(), stands, lacks: image.waits_for.as_ref()?.lacks()? })
+    }
 }
 
 impl WaitsFor {

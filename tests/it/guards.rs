@@ -114,12 +114,19 @@ fn a_short_pool_without_quota_or_without_its_flavor_is_refused() {
     scene.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = Some(2)));
     let full = scene.plan();
     assert!(full.is_empty() && full.is_refused() && full.unmet().is_empty(), "{:?}", full.pools);
+    let going = scene.servers()[0].id.clone();
+    scene.world.change_server(&going, |server| server.task = Some("deleting".to_owned()));
+    let going = scene.plan();
+    assert!(matches!(going.pools[0].waits_for, Some(WaitsFor::Quota(_))) && !going.is_refused(), "room comes: {going:?}");
+    scene.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = Some(9)));
+    scene.converge();
     scene.world.with(|state| state.clouds.values_mut().for_each(|cloud| cloud.limits.instances = None));
+    scene.pool().min_ready = 4;
     scene.pool().flavor = FlavorChoice::Name("m1.smal".into());
     let unmet = scene.plan();
     let said: Vec<String> = unmet.unmet().iter().map(ToString::to_string).collect();
     assert!(unmet.is_refused(), "{:?}", unmet.pools);
-    assert_eq!(said, ["ci-jessie (2 of 3 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
+    assert_eq!(said, ["ci-jessie (3 of 4 ready or coming): there is no flavor `m1.smal`; did you mean `m1.small`?"]);
 }
 
 #[test]

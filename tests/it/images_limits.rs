@@ -107,6 +107,7 @@ fn the_last_slot_is_for_a_build_that_waits_for_quota() {
     let plan = scene.plan();
     assert!(matches!(plan.images[0].waits_for, Some(WaitsFor::Quota(_))), "{:?}", plan.images);
     assert_eq!((plan.chains.len(), &plan.pools[0].waits_for), (1, &Some(WaitsFor::KeptForBuild(IMAGE.into()))));
+    assert!(plan.is_refused(), "the build waits for quota");
 }
 
 /// What leaves makes no room for it: nothing is kept free, and nothing is taken down.
@@ -175,6 +176,20 @@ fn a_builder_has_its_floating_ip_and_leaves_none() {
     assert_eq!((summary.created, summary.deleted, summary.failed), (3, 1, 0));
     assert_eq!(scene.world.floating_ips(&PROVIDER.into()).len(), 2, "of the nodes");
     scene.assert_settled();
+}
+
+/// It has no pool whose line could say it.
+#[test]
+fn a_builder_that_waits_for_a_network_that_is_not_there_is_told() {
+    let mut scene = scene();
+    scene.desired.controller.providers.get_mut(PROVIDER).expect("it").floating_ip_network = Some("pubic".into());
+    scene.world.add_external_network(&PROVIDER.into(), "public").expect("the provider");
+    scene.timer_until(|scene| !scene.plan().unmet().is_empty());
+    let plan = scene.plan();
+    let said: Vec<String> = plan.unmet().iter().map(ToString::to_string).collect();
+    let near = "there is no network `pubic`; did you mean `public`?";
+    assert_eq!(said, [format!("{IMAGE} (no snapshot in {PROVIDER}): {near}")]);
+    assert!(plan.is_refused());
 }
 
 #[test]

@@ -218,6 +218,12 @@ fn where_one_provider_can_never_have_it_another_still_makes_room() {
     scene.pool().flavor = FlavorChoice::Name("m1.large".into());
     let summary = scene.converge();
     assert_eq!((summary.created, summary.deleted), (2, 2), "{:?}", scene.plan().pools);
+    // Nor does one that has no such flavor.
+    scene.world.with(|state| state.clouds.get_mut(&small).expect("a cloud").flavors.retain(|flavor| flavor.name != "m1.large"));
+    scene.pool().min_ready = 3;
+    let plan = scene.plan();
+    assert_eq!((&plan.pools[0].waits_for, plan.is_refused()), (&Some(WaitsFor::ProviderFull { max: 2 }), false));
+    scene.pool().min_ready = 2;
     assert!(scene.names().iter().all(|name| !before.contains(name)));
     scene.assert_settled();
 }

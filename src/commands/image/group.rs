@@ -246,8 +246,10 @@ fn beyond_us(refused: usize) -> Option<String> {
 /// Whether anything of a group still runs. What has ended and was never fetched, in a container whose first process fetches
 /// nobody, is there for ever, and does nothing any more.
 fn is_there(group: Pid) -> bool {
-    // None seen of a group that is there: no /proc, or others' processes are hidden in it.
-    test_kill_process_group(group) != Err(Errno::SRCH) && (alive(group).next().is_some() || members(group).next().is_none())
+    // None seen of a group that is there, or none of others: no /proc, or it hides what is not our user's (`hidepid`), as what
+    // sudo started.
+    let believed = || members(group).next().is_some() && fs::read("/proc/1/stat").is_ok();
+    test_kill_process_group(group) != Err(Errno::SRCH) && (alive(group).next().is_some() || !believed())
 }
 
 fn alive(group: Pid) -> impl Iterator<Item = Member> {

@@ -45,7 +45,7 @@ impl Part {
         let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
         let (path, file) = first_free(&with(target, ".part"), create)?;
         let left = path.clone();
-        let cut_off = CutOff::start(move || drop(fs::remove_file(&left)))?;
+        let cut_off = CutOff::start(move || drop(fs::remove_file(&left))).inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(Self { path, file, renamed: false, _cut_off: cut_off })
     }
 

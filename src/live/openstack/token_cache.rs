@@ -48,10 +48,11 @@ impl TokenCache {
         Self { file: dir.join(format!("token-{digest:016x}.json")), fingerprint: fingerprint.to_owned(), secret: secret.clone() }
     }
 
-    /// Two bytes of a digest that the token salts: one of 65,536 changed secrets goes unnoticed until the token ends, and
-    /// nobody finds a password by them.
-    fn trace(&self, token: &str) -> u16 {
-        let digest = Sha256::new().chain_update(token).chain_update([0]).chain_update(self.secret.expose_secret()).finalize();
+    /// Two bytes of a digest, the same ones whatever the token is: one of 65,536 changed secrets goes unnoticed until the token
+    /// ends, and nobody finds a password by them, not from all the files that there ever were.
+    fn trace(&self) -> u16 {
+        let digest =
+            Sha256::new().chain_update(&self.fingerprint).chain_update([0]).chain_update(self.secret.expose_secret()).finalize();
         digest.iter().take(2).fold(0, |number, byte| (number << 8) | u16::from(*byte))
     }
 
@@ -67,7 +68,7 @@ impl TokenCache {
         if entry.version != VERSION || entry.fingerprint != self.fingerprint {
             return None;
         }
-        if entry.trace != self.trace(&entry.token) {
+        if entry.trace != self.trace() {
             return None;
         }
         Some((Token { secret: SecretString::from(entry.token), facts: entry.facts }, entry.microversion))
@@ -78,7 +79,7 @@ impl TokenCache {
         let entry = Entry {
             version: VERSION,
             fingerprint: self.fingerprint.clone(),
-            trace: self.trace(token.secret.expose_secret()),
+            trace: self.trace(),
             token: token.secret.expose_secret().to_owned(),
             facts: token.facts.clone(),
             microversion: microversion.cloned(),
