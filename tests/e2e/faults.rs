@@ -13,6 +13,9 @@ use crate::steps::{Steps, agents_are, clean};
 const CONVERGE: [&str; 3] = ["apply", "--yes", "--until-converged"];
 const APPLY: [&str; 4] = ["apply", "--yes", "--deadline", "5s"];
 
+/// A person must act: for what is not there, or for the quota.
+const REFUSED: i32 = 6;
+
 /// Seconds from the creation of the machine of the first try, which failed, to the second try (docs/architecture.md).
 const FIRST_BACK_OFF: i64 = 60;
 
@@ -54,7 +57,7 @@ impl Scene<'_> {
         // well before the first back-off is over.
         let desired = desired_state(self.lab, "faults", "8s", &pools)?;
         let before = self.ids_ever()?;
-        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&[
+        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(REFUSED)?.expect(&[
             "e2e-flavor (0 of 1 ready or coming): there is no flavor `no.such`",
             "e2e-image (0 of 1 ready or coming): there is no ACTIVE image `no-such`",
             "waits  e2e-host: back-off until",
@@ -68,18 +71,18 @@ impl Scene<'_> {
         steps.done("the newest failed machine of a pool is kept, the others are gone");
 
         for _ in 0..3 {
-            self.poolkeeper(&desired, &APPLY)?.expect_exit(0)?;
+            self.poolkeeper(&desired, &APPLY)?.expect_exit(REFUSED)?;
         }
         self.not_hammered(&before, &[("e2e-flavor", 0), ("e2e-image", 0), ("e2e-host", 1), ("e2e-ssh", 2)])?;
         steps.done("three more runs: nothing is tried before its time");
 
         let second = || {
-            self.poolkeeper(&desired, &APPLY)?.expect_exit(0)?;
+            self.poolkeeper(&desired, &APPLY)?.expect_exit(REFUSED)?;
             let tries = self.cloud.servers_of(CONTROLLER)?;
             Ok(tries.into_iter().find(|server| server.pool() == "e2e-ssh" && server.mark("poolkeeper_try") == "2"))
         };
         wait_for("the second try", PATIENCE, second)?;
-        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?.expect(&["no SSH within 8s", "try 2)"])?;
+        self.poolkeeper(&desired, &CONVERGE)?.expect_exit(REFUSED)?.expect(&["no SSH within 8s", "try 2)"])?;
         ensure!(self.cloud.is_gone(&kept.id)?, "the machine of the first try is still there");
         self.one_kept_of("e2e-ssh", "ACTIVE")?;
         self.not_hammered(&before, &[("e2e-flavor", 0), ("e2e-image", 0), ("e2e-host", 1), ("e2e-ssh", 2)])?;
@@ -94,7 +97,7 @@ impl Scene<'_> {
         let before = self.ids_ever()?;
         let used = self.admin.servers_in(self.cloud.project())?;
         self.admin.with_quota(self.cloud.project(), &json!({"instances": used}), || {
-            let run = self.poolkeeper(&desired, &CONVERGE)?.expect_exit(0)?;
+            let run = self.poolkeeper(&desired, &CONVERGE)?.expect_exit(REFUSED)?;
             run.expect(&[&format!("room in the quota (instances: {used} of {used} used, 1 more needed)")]).map(drop)
         })?;
         steps.done("no quota left: told, and nothing is asked for");
