@@ -184,11 +184,6 @@ impl Cloud {
         Ok(servers)
     }
 
-    /// How many servers a project has: for the operator.
-    pub(crate) fn servers_in(&self, project: &str) -> Result<usize> {
-        Ok(self.servers(&format!("&all_tenants=1&project_id={project}"))?.len())
-    }
-
     /// Does something while parts of a project's quota are others, and puts them back whatever comes of it.
     pub(crate) fn with_quota<T>(&self, project: &str, quota: &Value, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let path = format!("/os-quota-sets/{project}");
