@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{ImageLine, NodeWait, Plan, PoolLine, Verb, WaitsFor};
-use crate::names::PoolName;
+use super::{ImageLine, NodeWait, Plan, PoolLine, Subject, Verb, WaitsFor};
 
 /// A pool or a snapshot that nothing but a person can bring on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,19 +26,19 @@ impl Plan {
     /// By name, each once.
     pub fn unmet(&self) -> BTreeSet<Unmet> {
         let pools = self.pools.iter().filter_map(|pool| Some(of_pool(pool, pool.waits_for.as_ref()?.lacks()?)));
-        let images = self.images.iter().filter_map(of_image);
+        let images = self.images.iter().filter_map(|image| Some(of_image(image, image.waits_for.as_ref()?.lacks()?)));
         let nodes = self.waits.iter().filter_map(|wait| self.of_node(wait));
         pools.chain(images).chain(nodes).collect()
     }
 
     fn of_node(&self, wait: &NodeWait) -> Option<Unmet> {
         let lacks = wait.waits_for.lacks()?;
-        let of_pool = |name: &PoolName| Some(of_pool(self.pools.iter().find(|line| line.name == *name)?, lacks.clone()));
-        let is_its = |line: &&ImageLine| Some(&line.name) == wait.subject.image.as_ref() && line.provider == wait.provider;
-        wait.subject.pool.as_ref().and_then(of_pool).or_else(|| {
-            let line = self.images.iter().find(is_its)?;
-            Some(Unmet { name: line.name.to_string(), stands: stands(line), lacks: lacks.clone() })
-        })
+        let Subject { pool, image, name: _ } = &wait.subject;
+        if let Some(line) = self.pools.iter().find(|line| Some(&line.name) == pool.as_ref()) {
+            return Some(of_pool(line, lacks));
+        }
+        let is_its = |line: &&ImageLine| Some(&line.name) == image.as_ref() && line.provider == wait.provider;
+        self.images.iter().find(is_its).map(|line| of_image(line, lacks))
     }
 
     /// A limit or the cloud's quota holds back something that is wanted, or what is wanted cannot be: a person has to act. A pool
@@ -62,15 +61,12 @@ fn of_pool(pool: &PoolLine, lacks: String) -> Unmet {
     Unmet { name: pool.name.to_string(), stands, lacks }
 }
 
-fn of_image(image: &ImageLine) -> Option<Unmet> {
-    Some(Unmet { name: image.name.to_string(), stands: stands(image), lacks: image.waits_for.as_ref()?.lacks()? })
-}
-
-fn stands(image: &ImageLine) -> String {
-    match &image.current {
+fn of_image(image: &ImageLine, lacks: String) -> Unmet {
+    let stands = match &image.current {
         Some(current) => format!("{current} stays in {}", image.provider),
         None => format!("no snapshot in {}", image.provider),
-    }
+    };
+    Unmet { name: image.name.to_string(), stands, lacks }
 }
 
 impl WaitsFor {
